@@ -1,0 +1,1 @@
+//! Pre-fork HTTP workers.

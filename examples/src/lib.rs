@@ -1,0 +1,1 @@
+//! One program in `src/bin` for each thing that the crates can do.

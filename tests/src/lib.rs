@@ -1,0 +1,1 @@
+//! System tests: the harness that starts the real server.
