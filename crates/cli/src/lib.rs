@@ -3,6 +3,15 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+pub mod args;
+pub mod config_file;
+pub mod embed;
+pub mod load;
+mod log_file;
+pub mod logging;
+pub mod python;
+pub mod settings;
+
 /// Runs the command with these arguments, the program's name first.
 pub fn run(args: &[String]) -> ExitCode {
     let version = concat!("rgunicorn (version ", env!("CARGO_PKG_VERSION"), ")");
@@ -21,10 +30,7 @@ mod extension {
 
     /// Runs the command; its status becomes the process's.
     #[pyfunction]
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "arguments from Python come owned"
-    )]
+    #[allow(clippy::needless_pass_by_value, reason = "arguments from Python come owned")]
     fn main(py: Python<'_>, args: Vec<String>) -> bool {
         py.detach(|| crate::run(&args) != std::process::ExitCode::SUCCESS)
     }

@@ -1,0 +1,212 @@
+//! From the command line to settings: what happens at the start, and again at SIGHUP.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use pyo3::Python;
+
+use crate::args::{self, Invocation, UsageError};
+use crate::config_file::{self, ConfigFileError};
+use crate::embed::{self, EmbedError};
+use crate::python;
+use crate::settings::{ConfigLocation, Layer, SettingError, Settings, USAGE, help};
+
+/// What the process was started with; SIGHUP reads the settings again from here.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    arguments: Vec<OsString>,
+    directory: PathBuf,
+}
+
+impl Launch {
+    /// Notes the arguments, the program's name first, and the current directory.
+    ///
+    /// # Errors
+    ///
+    /// The current directory is gone.
+    pub fn new(arguments: Vec<OsString>) -> io::Result<Self> {
+        Ok(Self { arguments, directory: logical_directory()? })
+    }
+
+    /// The arguments, the program's name first.
+    pub fn arguments(&self) -> &[OsString] {
+        &self.arguments
+    }
+
+    /// The directory in which the process was started, as the shell called it.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+/// What the command line asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// To print this text on standard output, and no more.
+    Print(String),
+    /// To serve.
+    Serve(Box<Loaded>),
+}
+
+/// Settings, and what to tell the operator about them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The settings. `chdir` is absolute, and the process stands there.
+    pub settings: Settings,
+    /// Warnings for the error log, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Why the program cannot start, ready to be printed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// For standard error, to be followed by a newline.
+    pub message: String,
+    /// The program's status: 2 for a wrong command line, 1 for everything else.
+    pub exit_code: u8,
+}
+
+/// Reads the command line, the environment and the config file.
+///
+/// Python is started only when there is a config file to run. The process ends up in the
+/// directory `chdir`, in which relative paths of the settings are meant; after an error, where it
+/// was before.
+///
+/// # Errors
+///
+/// Whatever is wrong with the command line, the config file or a setting.
+pub fn load(launch: &Launch) -> Result<Command, Failure> {
+    let arguments = launch.arguments.get(1..).unwrap_or_default();
+    let line = match args::parse(arguments)? {
+        Invocation::Help => return Ok(Command::Print(help())),
+        Invocation::Version => return Ok(Command::Print(VERSION.to_owned())),
+        Invocation::Serve(line) => line,
+    };
+    let before = env::current_dir();
+    let loaded = read(launch, line);
+    if let (Err(_), Ok(before)) = (&loaded, before) {
+        // The directory may be gone, which changes nothing about the error to report.
+        env::set_current_dir(before).ok();
+    }
+    loaded.map(|loaded| Command::Serve(Box::new(loaded)))
+}
+
+fn read(launch: &Launch, line: Layer) -> Result<Loaded, Failure> {
+    enter(&launch.directory)?;
+    // Wrong values of the command line are told before any Python runs.
+    let mut said = Settings::default();
+    said.apply(&line)?;
+
+    let mut warnings = Vec::new();
+    if env::var_os("GUNICORN_CMD_ARGS").is_some() {
+        warnings.push("GUNICORN_CMD_ARGS is not supported yet, it is ignored".to_owned());
+    }
+    let mut layers = vec![Layer::from_environment(env::var_os)];
+    if let Some(location) = said.config.or_else(default_config) {
+        warnings.extend(extension_warning(&location));
+        layers.push(config_layer(launch, &location)?);
+    }
+    layers.push(line);
+
+    let mut settings = Settings::resolve(&layers)?;
+    // `components` drops the dots in the middle, so that `--chdir .` adds nothing.
+    settings.chdir = launch.directory.join(&settings.chdir).components().collect();
+    enter(&settings.chdir)?;
+    Ok(Loaded { settings, warnings })
+}
+
+/// Runs the config file with the launch directory importable, as under gunicorn.
+fn config_layer(launch: &Launch, location: &ConfigLocation) -> Result<Layer, Failure> {
+    embed::initialize(&launch.arguments)?;
+    Python::attach(|py| {
+        python::insert_path(py, &launch.directory)
+            .map_err(|error| Failure::error(&error.to_string()))?;
+        Ok(config_file::load(py, location)?)
+    })
+}
+
+fn default_config() -> Option<ConfigLocation> {
+    let path = Path::new("./gunicorn.conf.py");
+    path.exists().then(|| ConfigLocation::File(path.to_owned()))
+}
+
+fn extension_warning(location: &ConfigLocation) -> Option<String> {
+    let ConfigLocation::File(path) = location else {
+        return None;
+    };
+    let is_python = path.extension().is_some_and(|extension| extension == "py");
+    (!is_python).then(|| {
+        let path = path.display();
+        format!("the config file '{path}' is executed as Python, but is not called .py")
+    })
+}
+
+fn enter(directory: &Path) -> Result<(), Failure> {
+    env::set_current_dir(directory).map_err(|error| {
+        Failure::error(&format!("can't chdir to '{}': {error}", directory.display()))
+    })
+}
+
+/// The current directory by the name that the shell knows, if that is the same directory.
+///
+/// With releases behind a symbolic link this is the link, so that SIGHUP finds the new release.
+fn logical_directory() -> io::Result<PathBuf> {
+    let physical = env::current_dir()?;
+    if let Some(logical) = env::var_os("PWD").map(PathBuf::from) {
+        let here = fs::metadata(&physical)?;
+        let same = fs::metadata(&logical)
+            .is_ok_and(|there| there.dev() == here.dev() && there.ino() == here.ino());
+        if same && logical.is_absolute() {
+            return Ok(logical);
+        }
+    }
+    Ok(physical)
+}
+
+const VERSION: &str = concat!("rgunicorn (version ", env!("CARGO_PKG_VERSION"), ")");
+
+impl Failure {
+    /// gunicorn's form: an empty line, then the error; status 1.
+    pub(crate) fn error(message: &str) -> Self {
+        Self { message: format!("\nError: {message}"), exit_code: 1 }
+    }
+}
+
+impl From<UsageError> for Failure {
+    fn from(error: UsageError) -> Self {
+        Self { message: format!("{USAGE}rgunicorn: error: {error}"), exit_code: 2 }
+    }
+}
+
+impl From<SettingError> for Failure {
+    fn from(error: SettingError) -> Self {
+        Self::error(&error.to_string())
+    }
+}
+
+impl From<ConfigFileError> for Failure {
+    fn from(error: ConfigFileError) -> Self {
+        match error {
+            // The exception speaks for itself, and its traceback is long enough.
+            ConfigFileError::Raised { .. } => Self { message: error.to_string(), exit_code: 1 },
+            _ => Self::error(&error.to_string()),
+        }
+    }
+}
+
+impl From<EmbedError> for Failure {
+    fn from(error: EmbedError) -> Self {
+        Self::error(&error.to_string())
+    }
+}
+
+impl From<crate::logging::LogFileError> for Failure {
+    fn from(error: crate::logging::LogFileError) -> Self {
+        Self::error(&error.to_string())
+    }
+}

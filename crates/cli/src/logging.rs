@@ -1,0 +1,122 @@
+//! The error log, in gunicorn's format.
+//!
+//! All crates log through the `log` facade; this is its sink. Two targets are special:
+//! [`CRITICAL`] gives a record gunicorn's highest level, which `log` does not have, and
+//! [`WSGI_ERRORS`] marks what an application wrote, which appears as it is.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use jiff::Zoned;
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+pub use crate::log_file::LogFileError;
+use crate::log_file::{LogFile, Standard};
+use crate::settings::{LogLevel, Settings};
+
+/// The target of errors that appear as `CRITICAL`.
+pub const CRITICAL: &str = "rgunicorn.critical";
+
+/// The target of lines that an application wrote to `wsgi.errors`.
+pub const WSGI_ERRORS: &str = "rgunicorn.wsgi.errors";
+
+/// The error log of this process and of those that it forks.
+#[derive(Debug)]
+pub struct Logger {
+    file: LogFile,
+    level: AtomicU8,
+}
+
+/// Opens the error log and makes it the process's logger.
+///
+/// A second call changes the first one's target and level, which is what SIGHUP needs.
+///
+/// # Errors
+///
+/// The file cannot be opened for writing. What was there before stays.
+pub fn init(settings: &Settings) -> Result<&'static Logger, LogFileError> {
+    static LOGGER: OnceLock<Logger> = OnceLock::new();
+    if let Some(logger) = LOGGER.get() {
+        logger.file.redirect(&settings.errorlog)?;
+        logger.set_level(settings.loglevel);
+        return Ok(logger);
+    }
+    let opened = Logger::open(settings)?;
+    let logger = LOGGER.get_or_init(|| opened);
+    logger.set_level(settings.loglevel);
+    if log::set_logger(logger).is_err() {
+        // The embedding program has a logger of its own, and records go there.
+        log::debug!("another logger is installed");
+    }
+    Ok(logger)
+}
+
+impl Logger {
+    fn open(settings: &Settings) -> Result<Self, LogFileError> {
+        Ok(Self {
+            file: LogFile::open(&settings.errorlog, Standard::Error)?,
+            level: AtomicU8::new(settings.loglevel as u8),
+        })
+    }
+
+    /// Opens the file again, after logrotate has moved it away (SIGUSR1).
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened; the old one goes on.
+    pub fn reopen(&self) -> Result<(), LogFileError> {
+        self.file.reopen()
+    }
+
+    fn set_level(&self, level: LogLevel) {
+        self.level.store(level as u8, Ordering::Relaxed);
+        // `log` has no level above its errors: `enabled` tells those apart.
+        log::set_max_level(match level {
+            LogLevel::Critical | LogLevel::Error => LevelFilter::Error,
+            LogLevel::Debug => LevelFilter::Debug,
+            LogLevel::Info => LevelFilter::Info,
+            LogLevel::Warning => LevelFilter::Warn,
+        });
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == WSGI_ERRORS
+            || severity(metadata) as u8 >= self.level.load(Ordering::Relaxed)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let line = if record.target() == WSGI_ERRORS {
+            format!("{}\n", record.args())
+        } else {
+            prefixed(record, &Zoned::now())
+        };
+        self.file.write_line(line.as_bytes());
+    }
+
+    fn flush(&self) {}
+}
+
+/// `[%Y-%m-%d %H:%M:%S %z] [pid] [LEVEL] message`, the time being local.
+///
+/// The pid is asked for each time: a worker is forked with the logger in place.
+fn prefixed(record: &Record<'_>, now: &Zoned) -> String {
+    let time = now.strftime("%Y-%m-%d %H:%M:%S %z");
+    let level = severity(record.metadata()).to_string().to_uppercase();
+    let pid = std::process::id();
+    format!("[{time}] [{pid}] [{level}] {}\n", record.args())
+}
+
+fn severity(metadata: &Metadata<'_>) -> LogLevel {
+    match metadata.level() {
+        Level::Error if metadata.target() == CRITICAL => LogLevel::Critical,
+        Level::Error => LogLevel::Error,
+        Level::Warn => LogLevel::Warning,
+        Level::Info => LogLevel::Info,
+        Level::Debug | Level::Trace => LogLevel::Debug,
+    }
+}

@@ -1,0 +1,34 @@
+//! What the interpreter needs to know of the settings before it loads an application.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::settings::Settings;
+
+/// Puts `chdir` and then each of `pythonpath` at the front of `sys.path`, as gunicorn does.
+///
+/// # Errors
+///
+/// Python's, if `sys.path` is not what it should be.
+pub fn prepare_path(py: Python<'_>, settings: &Settings) -> PyResult<()> {
+    insert_path(py, &settings.chdir)?;
+    for directory in &settings.pythonpath {
+        // Relative to where the server runs, which is `chdir` by then.
+        insert_path(py, &settings.chdir.join(directory))?;
+    }
+    Ok(())
+}
+
+/// Puts `directory` at the front of `sys.path` unless it is somewhere in it.
+pub(crate) fn insert_path(py: Python<'_>, directory: &Path) -> PyResult<()> {
+    let path = py.import("sys")?.getattr("path")?.cast_into::<PyList>()?;
+    // A str: importers do not take the `pathlib.Path` that PyO3 makes of a `Path`.
+    let directory: &OsStr = directory.as_os_str();
+    if !path.contains(directory)? {
+        path.insert(0, directory)?;
+    }
+    Ok(())
+}

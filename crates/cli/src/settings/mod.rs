@@ -1,0 +1,192 @@
+//! The settings: gunicorn's names, defaults and rules, from several sources into one value.
+//!
+//! Each setting is one row of a table ([`Definition`]). The sources become [`Layer`]s of [`Raw`]
+//! values, and [`Settings::resolve`] lays them over the defaults. What gunicorn knows and this
+//! server does not is a table too ([`NotYet`]), so that it can be refused by name.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rgunicorn_arbiter::Address;
+
+mod bind;
+mod def;
+mod error;
+mod help;
+mod not_yet;
+mod raw;
+mod reference;
+mod resolve;
+mod table;
+
+pub use def::{Definition, Environment, NotYet, Rejection, Section, Takes};
+pub use error::SettingError;
+pub(crate) use help::USAGE;
+pub use help::help;
+pub use not_yet::{HOOKS, NOT_YET};
+pub use raw::{Layer, Origin, Raw};
+pub use reference::reference;
+pub use table::SETTINGS;
+
+#[cfg(test)]
+mod tests;
+
+/// Everything the user may decide, resolved. Data only.
+///
+/// The default holds the defaults of gunicorn, except that it has no application.
+///
+/// ```
+/// use std::time::Duration;
+/// use rgunicorn::settings::Settings;
+///
+/// let settings = Settings::default();
+/// assert_eq!(settings.timeout, Some(Duration::from_secs(30)));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Where the access log goes; `None` keeps none.
+    pub accesslog: Option<LogTarget>,
+    /// Listeners, at least one.
+    pub bind: Vec<Address>,
+    /// The directory that the server runs in, on `sys.path` too. Absolute once
+    /// [`load`](crate::load::load) has resolved it.
+    pub chdir: PathBuf,
+    /// Load the configuration and the application, then exit.
+    pub check_config: bool,
+    /// The config file; `None` is `./gunicorn.conf.py` if that exists.
+    pub config: Option<ConfigLocation>,
+    /// Where the error log goes.
+    pub errorlog: LogTarget,
+    /// How long workers may finish their requests once told to stop.
+    pub graceful_timeout: Duration,
+    /// How long an idle connection waits for its next request; `None` closes after each response.
+    pub keepalive: Option<Duration>,
+    /// Bytes of a request body; `None` is without limit.
+    pub limit_request_body: Option<u64>,
+    /// Bytes of a header field, as gunicorn counts it: name, colon, value and line end.
+    /// 0 is the most possible, [`Config::HEAD_LIMIT`](rgunicorn_http1::Config::HEAD_LIMIT).
+    pub limit_request_field_size: usize,
+    /// Header fields of a request, 0 to 32,768; 0 is the most possible.
+    pub limit_request_fields: usize,
+    /// Bytes of a request line without its line end. 0 is the most possible,
+    /// [`Config::HEAD_LIMIT`](rgunicorn_http1::Config::HEAD_LIMIT).
+    pub limit_request_line: usize,
+    /// The least severe messages that the error log keeps.
+    pub loglevel: LogLevel,
+    /// Directories to put before `sys.path`, in the order given.
+    pub pythonpath: Vec<OsString>,
+    /// A worker silent for longer is killed and replaced; `None` never.
+    pub timeout: Option<Duration>,
+    /// The kind of workers.
+    pub worker_class: WorkerClass,
+    /// Worker processes, 1 to 512.
+    pub workers: u32,
+    /// The application, `module:attribute`. Empty only in the defaults:
+    /// [`resolve`](Self::resolve) insists on one.
+    pub wsgi_app: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            accesslog: None,
+            bind: bind::default(),
+            chdir: PathBuf::from("."),
+            check_config: false,
+            config: None,
+            errorlog: LogTarget::Standard,
+            graceful_timeout: Duration::from_secs(30),
+            keepalive: Some(Duration::from_secs(2)),
+            limit_request_body: Some(1 << 30),
+            limit_request_field_size: 8190,
+            limit_request_fields: 100,
+            limit_request_line: 4094,
+            loglevel: LogLevel::Info,
+            pythonpath: Vec::new(),
+            timeout: Some(Duration::from_secs(30)),
+            worker_class: WorkerClass::Sync,
+            workers: 1,
+            wsgi_app: String::new(),
+        }
+    }
+}
+
+/// Where a config file is: gunicorn's `PATH`, `file:PATH` or `python:MODULE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigLocation {
+    /// A Python file.
+    File(PathBuf),
+    /// A Python module, imported by its dotted name.
+    Module(String),
+}
+
+/// Where a log goes: gunicorn's `-` or a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// A file, appended to.
+    File(PathBuf),
+    /// The standard stream: standard error for the error log, standard output for the access log.
+    Standard,
+}
+
+impl fmt::Display for LogTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Standard => f.write_str("-"),
+        }
+    }
+}
+
+/// gunicorn's log levels, the least severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Whatever may help to find a fault.
+    Debug,
+    /// The life of the server.
+    Info,
+    /// What an operator should look at.
+    Warning,
+    /// What went wrong.
+    Error,
+    /// A worker that hangs.
+    Critical,
+}
+
+impl LogLevel {
+    /// All levels, the least severe first.
+    pub const ALL: [Self; 5] =
+        [Self::Debug, Self::Info, Self::Warning, Self::Error, Self::Critical];
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+        })
+    }
+}
+
+/// The kinds of workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkerClass {
+    /// One application call at a time in each process.
+    Sync,
+}
+
+impl fmt::Display for WorkerClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sync => "sync",
+        })
+    }
+}

@@ -1,0 +1,401 @@
+//! The settings that work, one row each, in the order of `--help`.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{
+    ConfigLocation, Definition, Environment, LogLevel, LogTarget, Raw, Rejection, Section, Takes,
+    WorkerClass, bind,
+};
+
+/// The table.
+pub static SETTINGS: &[Definition] = &[
+    Definition {
+        name: "config",
+        section: Section::ConfigFile,
+        flags: &["-c", "--config"],
+        takes: Takes::One("CONFIG"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.config = Some(config_location(raw)?);
+            Ok(())
+        },
+        show: |_| "./gunicorn.conf.py if it exists".into(),
+        help: "Python file with settings: PATH, file:PATH or python:MODULE.",
+        doc: "The file is executed as Python. Each global whose name is exactly that of a setting \
+              sets it; every other name is yours. A path is relative to the directory in which the \
+              server was started, not to `chdir`. The file is executed again at SIGHUP.",
+    },
+    Definition {
+        name: "wsgi_app",
+        section: Section::ConfigFile,
+        flags: &[],
+        takes: Takes::One("APP_MODULE"),
+        environment: None,
+        apply: |raw, settings| {
+            const ALLOWED: &str = "module:attribute, such as 'shop.wsgi:application'";
+            settings.wsgi_app = raw.word(ALLOWED)?.into();
+            Ok(())
+        },
+        show: |_| "none".into(),
+        help: "The application, if the command line names none.",
+        doc: "`module`, `module:attribute` or `module:factory(\"argument\")`. The attribute \
+              defaults to `application`.",
+    },
+    Definition {
+        name: "bind",
+        section: Section::ServerSocket,
+        flags: &["-b", "--bind"],
+        takes: Takes::Many("ADDRESS"),
+        environment: Some(Environment {
+            variable: "PORT",
+            value: |port| {
+                let mut address = OsString::from("0.0.0.0:");
+                address.push(port);
+                Raw::Text(address)
+            },
+        }),
+        apply: |raw, settings| {
+            settings.bind = bind::parse(raw)?;
+            Ok(())
+        },
+        show: |settings| format!("{}, or 0.0.0.0:$PORT", list(&settings.bind)),
+        help: "Listen here: HOST, HOST:PORT, [IPV6]:PORT or unix:PATH. May be repeated.",
+        doc: "Several addresses may be given by repeating the flag, as a list in the config file, \
+              or between commas. The port defaults to 8000. The command line replaces the \
+              addresses of the config file. If the environment variable `PORT` is set, the \
+              default is `0.0.0.0:$PORT`.",
+    },
+    Definition {
+        name: "workers",
+        section: Section::WorkerProcesses,
+        flags: &["-w", "--workers"],
+        takes: Takes::One("INT"),
+        environment: Some(Environment { variable: "WEB_CONCURRENCY", value: text }),
+        apply: |raw, settings| {
+            settings.workers = number(raw, 1, WORKERS_MAX)?;
+            Ok(())
+        },
+        show: |settings| format!("{}, or $WEB_CONCURRENCY", settings.workers),
+        help: "Number of worker processes.",
+        doc: "A common start is twice the number of cores plus one, then measure. SIGTTIN adds a \
+              worker and SIGTTOU takes one away while the server runs; SIGHUP returns to the \
+              number configured. If the environment variable `WEB_CONCURRENCY` is set, it is the \
+              default.",
+    },
+    Definition {
+        name: "worker_class",
+        section: Section::WorkerProcesses,
+        flags: &["-k", "--worker-class"],
+        takes: Takes::One("STRING"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.worker_class = worker_class(raw)?;
+            Ok(())
+        },
+        show: |settings| settings.worker_class.to_string(),
+        help: "Kind of workers: sync.",
+        doc: "`sync` calls the application for one request at a time in each worker. Slow clients \
+              do not hold a worker up: the application is called when its request is complete.",
+    },
+    Definition {
+        name: "timeout",
+        section: Section::WorkerProcesses,
+        flags: &["-t", "--timeout"],
+        takes: Takes::One("SECONDS"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.timeout = optional_seconds(raw)?;
+            Ok(())
+        },
+        show: |settings| seconds(settings.timeout),
+        help: "Kill and replace a worker that is silent for longer; 0 never does.",
+        doc: "In seconds. A worker is silent while the application works on a request, so this is \
+              the longest that one may take.",
+    },
+    Definition {
+        name: "graceful_timeout",
+        section: Section::WorkerProcesses,
+        flags: &["--graceful-timeout"],
+        takes: Takes::One("SECONDS"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.graceful_timeout = Duration::from_secs(number(raw, 0, INT_MAX)?);
+            Ok(())
+        },
+        show: |settings| settings.graceful_timeout.as_secs().to_string(),
+        help: "How long workers may finish their requests when told to stop.",
+        doc: "In seconds. Workers that still run after it are killed.",
+    },
+    Definition {
+        name: "keepalive",
+        section: Section::WorkerProcesses,
+        flags: &["--keep-alive"],
+        takes: Takes::One("SECONDS"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.keepalive = optional_seconds(raw)?;
+            Ok(())
+        },
+        show: |settings| seconds(settings.keepalive),
+        help: "How long an idle connection may wait for its next request; 0 closes it.",
+        doc: "In seconds. 0 closes each connection after its response. Set it above the idle time \
+              of a load balancer in front. Unlike in gunicorn, `sync` workers keep connections \
+              alive.",
+    },
+    Definition {
+        name: "limit_request_line",
+        section: Section::Security,
+        flags: &["--limit-request-line"],
+        takes: Takes::One("BYTES"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.limit_request_line = number(raw, 0, INT_MAX)?;
+            Ok(())
+        },
+        show: |settings| settings.limit_request_line.to_string(),
+        help: "Longest request line in bytes; 0 is the most possible, 1 MiB.",
+        doc: "Counted without the line end. A longer one is refused with 414.",
+    },
+    Definition {
+        name: "limit_request_fields",
+        section: Section::Security,
+        flags: &["--limit-request-fields"],
+        takes: Takes::One("INT"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.limit_request_fields = number(raw, 0, 32_768)?;
+            Ok(())
+        },
+        show: |settings| settings.limit_request_fields.to_string(),
+        help: "Most header fields of a request; 0 is the most possible, 32768.",
+        doc: "A request with more is refused with 431.",
+    },
+    Definition {
+        name: "limit_request_field_size",
+        section: Section::Security,
+        // The underscore is gunicorn's; the consistent spelling works too.
+        flags: &["--limit-request-field_size", "--limit-request-field-size"],
+        takes: Takes::One("BYTES"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.limit_request_field_size = number(raw, 0, INT_MAX)?;
+            Ok(())
+        },
+        show: |settings| settings.limit_request_field_size.to_string(),
+        help: "Longest header field in bytes; 0 is the most possible, 1 MiB.",
+        doc: "Counted are name, colon, value and line end together. A longer one is refused with \
+              431.",
+    },
+    Definition {
+        name: "limit_request_body",
+        section: Section::Security,
+        flags: &["--limit-request-body"],
+        takes: Takes::One("BYTES"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.limit_request_body = match number(raw, 0, i64::MAX)? {
+                0 => None,
+                limit => Some(limit),
+            };
+            Ok(())
+        },
+        show: |settings| match settings.limit_request_body {
+            Some(limit) => limit.to_string(),
+            None => "0".into(),
+        },
+        help: "Largest request body in bytes; 0 is without limit. Not in gunicorn.",
+        doc: "A larger body is refused with 413. Bodies are received whole, on disk if \
+              they are large, before the application is called, so that a limit is needed where \
+              gunicorn has none.",
+    },
+    Definition {
+        name: "chdir",
+        section: Section::ServerMechanics,
+        flags: &["--chdir"],
+        takes: Takes::One("DIRECTORY"),
+        environment: None,
+        apply: |raw, settings| {
+            const ALLOWED: &str = "a directory that exists";
+            let directory = PathBuf::from(raw.text(ALLOWED)?);
+            if !directory.is_dir() {
+                return Err(Rejection::allowed(ALLOWED));
+            }
+            settings.chdir = directory;
+            Ok(())
+        },
+        show: |_| "the current directory".into(),
+        help: "Change to this directory before the application is loaded.",
+        doc: "The directory is also put at the front of `sys.path`.",
+    },
+    Definition {
+        name: "pythonpath",
+        section: Section::ServerMechanics,
+        flags: &["--pythonpath"],
+        takes: Takes::One("DIRECTORIES"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.pythonpath = match raw {
+                Raw::None => Vec::new(),
+                raw => raw
+                    .word("directories between commas")?
+                    .split(',')
+                    .map(|directory| directory.trim().into())
+                    .collect(),
+            };
+            Ok(())
+        },
+        show: |_| "none".into(),
+        help: "Directories for sys.path, between commas.",
+        doc: "Each is put at the front of `sys.path`, so that the last one comes first.",
+    },
+    Definition {
+        name: "accesslog",
+        section: Section::Logging,
+        flags: &["--access-logfile"],
+        takes: Takes::One("FILE"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.accesslog = match raw {
+                Raw::None => None,
+                raw => Some(log_target(raw, "a path, '-' for standard output, or None")?),
+            };
+            Ok(())
+        },
+        show: |_| "none".into(),
+        help: "Write an access log to this file; - is standard output.",
+        doc: "One line for each request, in gunicorn's format: `%(h)s %(l)s %(u)s %(t)s \"%(r)s\" \
+              %(s)s %(b)s \"%(f)s\" \"%(a)s\"`. SIGUSR1 reopens the file.",
+    },
+    Definition {
+        name: "errorlog",
+        section: Section::Logging,
+        flags: &["--error-logfile", "--log-file"],
+        takes: Takes::One("FILE"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.errorlog = log_target(raw, "a path, or '-' for standard error")?;
+            Ok(())
+        },
+        show: |settings| settings.errorlog.to_string(),
+        help: "Write the error log to this file; - is standard error.",
+        doc: "What the server has to say, and what applications write to `wsgi.errors`. SIGUSR1 \
+              reopens the file.",
+    },
+    Definition {
+        name: "loglevel",
+        section: Section::Logging,
+        flags: &["--log-level"],
+        takes: Takes::One("LEVEL"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.loglevel = log_level(raw)?;
+            Ok(())
+        },
+        show: |settings| settings.loglevel.to_string(),
+        help: "Least severe messages to log: debug, info, warning, error or critical.",
+        doc: "gunicorn takes an unknown level for `info`; here it is an error.",
+    },
+    Definition {
+        name: "check_config",
+        section: Section::Debugging,
+        flags: &["--check-config"],
+        takes: Takes::Nothing,
+        environment: None,
+        apply: |raw, settings| {
+            settings.check_config = raw.switch()?;
+            Ok(())
+        },
+        show: |_| "off".into(),
+        help: "Load configuration and application, then exit.",
+        doc: "The status is 0 if both are in order, otherwise 1, and the reason is on standard \
+              error.",
+    },
+];
+
+/// gunicorn itself has no upper bound; this one fits an `i32` wherever a number ends up, and in
+/// seconds is 68 years.
+const INT_MAX: i64 = i32::MAX as i64;
+
+/// Half of the arbiter's slots, so that two generations fit during a reload.
+const WORKERS_MAX: i64 = 512;
+
+/// A number between bounds that its type holds.
+fn number<N: TryFrom<i64>>(raw: &Raw, low: i64, high: i64) -> Result<N, Rejection> {
+    let number = raw.whole_number(low..=high)?;
+    N::try_from(number).map_err(|_| Rejection::allowed("a smaller number"))
+}
+
+/// Seconds, where 0 turns the limit off.
+fn optional_seconds(raw: &Raw) -> Result<Option<Duration>, Rejection> {
+    let seconds = number(raw, 0, INT_MAX)?;
+    Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
+}
+
+/// The inverse of [`optional_seconds`].
+fn seconds(limit: Option<Duration>) -> String {
+    limit.unwrap_or_default().as_secs().to_string()
+}
+
+fn text(text: &OsStr) -> Raw {
+    Raw::Text(text.to_owned())
+}
+
+fn list(items: &[impl Display]) -> String {
+    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+    items.join(", ")
+}
+
+fn config_location(raw: &Raw) -> Result<ConfigLocation, Rejection> {
+    const ALLOWED: &str = "PATH, file:PATH or python:MODULE";
+    let text = raw.text(ALLOWED)?;
+    let location = match text.to_str() {
+        Some(text) if text.starts_with("python:") => {
+            ConfigLocation::Module(text.trim_start_matches("python:").to_owned())
+        }
+        Some(text) => ConfigLocation::File(text.strip_prefix("file:").unwrap_or(text).into()),
+        None => ConfigLocation::File(text.into()),
+    };
+    match &location {
+        ConfigLocation::File(path) if path.as_os_str().is_empty() => {
+            Err(Rejection::allowed(ALLOWED))
+        }
+        ConfigLocation::Module(name) if name.is_empty() => Err(Rejection::allowed(ALLOWED)),
+        _ => Ok(location),
+    }
+}
+
+fn worker_class(raw: &Raw) -> Result<WorkerClass, Rejection> {
+    const ALLOWED: &str = "sync";
+    match raw.word(ALLOWED)? {
+        "sync" => Ok(WorkerClass::Sync),
+        "asgi" | "eventlet" | "gevent" | "gevent_pywsgi" | "gevent_wsgi" | "gthread"
+        | "tornado" => Err(Rejection::NotSupported(ALLOWED)),
+        // Classes of the application's own: `package.module.Class`, `egg:package#name`.
+        dotted if dotted.contains(['.', ':']) => Err(Rejection::NotSupported(ALLOWED)),
+        _ => Err(Rejection::allowed(ALLOWED)),
+    }
+}
+
+fn log_target(raw: &Raw, allowed: &'static str) -> Result<LogTarget, Rejection> {
+    let text = raw.text(allowed)?;
+    if text.is_empty() {
+        Err(Rejection::allowed(allowed))
+    } else if text == "-" {
+        Ok(LogTarget::Standard)
+    } else {
+        Ok(LogTarget::File(text.into()))
+    }
+}
+
+fn log_level(raw: &Raw) -> Result<LogLevel, Rejection> {
+    let name = raw.word(LEVELS)?.to_lowercase();
+    LogLevel::ALL
+        .into_iter()
+        .find(|level| level.to_string() == name)
+        .ok_or_else(|| Rejection::allowed(LEVELS))
+}
+
+const LEVELS: &str = "debug, info, warning, error or critical";

@@ -1,0 +1,217 @@
+//! Every row of the tables, by flag, by file value, and by the full text of its errors.
+
+use super::*;
+
+fn file(name: &'static str, value: Raw) -> Layer {
+    let mut layer = Layer::default();
+    layer.set(name, value, Origin::ConfigFile("/srv/gunicorn.conf.py".into()));
+    layer
+}
+
+fn text(text: &str) -> Raw {
+    Raw::Text(text.into())
+}
+
+/// What a setting becomes, as `Debug` shows it.
+fn applied(name: &'static str, value: Raw) -> Result<Settings, String> {
+    let mut settings = Settings::default();
+    settings.apply(&file(name, value)).map_err(|error| error.to_string())?;
+    Ok(settings)
+}
+
+#[test]
+fn values_that_are_right() {
+    type Check = fn(&Settings) -> bool;
+    let cases: Vec<(&'static str, Raw, Check)> = vec![
+        ("accesslog", text("-"), |s| s.accesslog == Some(LogTarget::Standard)),
+        ("accesslog", text("a.log"), |s| s.accesslog == Some(LogTarget::File("a.log".into()))),
+        ("accesslog", Raw::None, |s| s.accesslog.is_none()),
+        ("bind", text("127.0.0.1:9000"), |s| bind(s) == ["127.0.0.1:9000"]),
+        ("bind", text("a:1,[::1]:2, unix:/s"), |s| bind(s) == ["a:1", "[::1]:2", "unix:/s"]),
+        ("bind", Raw::List(vec![text("a:1"), text("b:2")]), |s| bind(s) == ["a:1", "b:2"]),
+        ("bind", text(""), |s| bind(s) == ["0.0.0.0:8000"]),
+        ("chdir", text("/"), |s| s.chdir == PathBuf::from("/")),
+        ("check_config", Raw::Bool(true), |s| s.check_config),
+        ("check_config", text("TRUE"), |s| s.check_config),
+        ("check_config", Raw::None, |s| !s.check_config),
+        ("config", text("x.py"), |s| s.config == Some(ConfigLocation::File("x.py".into()))),
+        ("config", text("file:x.py"), |s| s.config == Some(ConfigLocation::File("x.py".into()))),
+        ("config", text("python:a.b"), |s| s.config == Some(ConfigLocation::Module("a.b".into()))),
+        ("errorlog", text("-"), |s| s.errorlog == LogTarget::Standard),
+        ("errorlog", text("e"), |s| s.errorlog == LogTarget::File("e".into())),
+        ("graceful_timeout", Raw::Int(7), |s| s.graceful_timeout == Duration::from_secs(7)),
+        ("graceful_timeout", Raw::Int(0), |s| s.graceful_timeout == Duration::ZERO),
+        ("keepalive", Raw::Int(5), |s| s.keepalive == Some(Duration::from_secs(5))),
+        ("keepalive", Raw::Int(0), |s| s.keepalive.is_none()),
+        ("limit_request_body", Raw::Int(9), |s| s.limit_request_body == Some(9)),
+        ("limit_request_body", Raw::Int(0), |s| s.limit_request_body.is_none()),
+        ("limit_request_field_size", Raw::Int(9), |s| s.limit_request_field_size == 9),
+        ("limit_request_fields", Raw::Int(32_768), |s| s.limit_request_fields == 32_768),
+        ("limit_request_line", Raw::Int(0), |s| s.limit_request_line == 0),
+        ("loglevel", text("Debug"), |s| s.loglevel == LogLevel::Debug),
+        ("loglevel", text("critical"), |s| s.loglevel == LogLevel::Critical),
+        ("pythonpath", text("a, b"), |s| s.pythonpath == ["a", "b"]),
+        ("pythonpath", Raw::None, |s| s.pythonpath.is_empty()),
+        ("timeout", text("0x10"), |s| s.timeout == Some(Duration::from_secs(16))),
+        ("timeout", Raw::Int(0), |s| s.timeout.is_none()),
+        ("worker_class", text("sync"), |s| s.worker_class == WorkerClass::Sync),
+        ("workers", Raw::Int(512), |s| s.workers == 512),
+        ("workers", Raw::Bool(true), |s| s.workers == 1),
+        ("wsgi_app", text(" a:b "), |s| s.wsgi_app == "a:b"),
+    ];
+    let tested: std::collections::BTreeSet<_> = cases.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(tested.len(), SETTINGS.len(), "a case for each setting");
+    for (name, value, check) in cases {
+        let shown = value.to_string();
+        let settings = applied(name, value).unwrap();
+        assert!(check(&settings), "{name} = {shown}: {settings:?}");
+    }
+}
+
+fn bind(settings: &Settings) -> Vec<String> {
+    settings.bind.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn values_that_are_wrong() {
+    let seconds = "a whole number from 0 to 2147483647";
+    let forms = "one or more of HOST, HOST:PORT, [IPV6]:PORT, unix:PATH";
+    let path = "a path, or '-' for standard error";
+    let levels = "debug, info, warning, error or critical";
+    let cases: Vec<(&'static str, Raw, &str, &str)> = vec![
+        ("accesslog", Raw::Int(1), "1", "a path, '-' for standard output, or None"),
+        ("bind", Raw::None, "None", forms),
+        ("bind", text("a:1,"), "'a:1,'", forms),
+        ("bind", Raw::List(vec![Raw::Int(80)]), "[80]", forms),
+        ("chdir", text("/no/such"), "'/no/such'", "a directory that exists"),
+        ("check_config", text("yes"), "'yes'", "True or False"),
+        ("config", text(""), "''", "PATH, file:PATH or python:MODULE"),
+        ("errorlog", Raw::None, "None", path),
+        ("errorlog", text(""), "''", path),
+        ("graceful_timeout", Raw::Int(-1), "-1", seconds),
+        ("keepalive", Raw::None, "None", seconds),
+        ("limit_request_body", text("1G"), "'1G'", "a whole number from 0 to 9223372036854775807"),
+        ("limit_request_field_size", Raw::Other("1.5".into()), "1.5", seconds),
+        ("limit_request_fields", Raw::Int(32_769), "32769", "a whole number from 0 to 32768"),
+        ("limit_request_line", text("x"), "'x'", seconds),
+        ("loglevel", text("loud"), "'loud'", levels),
+        ("pythonpath", Raw::Int(1), "1", "directories between commas"),
+        ("timeout", Raw::Int(1 << 31), "2147483648", seconds),
+        ("worker_class", text("threads"), "'threads'", "sync"),
+        ("workers", Raw::Int(0), "0", "a whole number from 1 to 512"),
+        ("workers", text("many"), "'many'", "a whole number from 1 to 512"),
+        ("wsgi_app", text(" "), "' '", "module:attribute, such as 'shop.wsgi:application'"),
+    ];
+    let tested: std::collections::BTreeSet<_> = cases.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(tested.len(), SETTINGS.len(), "a case for each setting");
+    for (name, value, shown, allowed) in cases {
+        let message = format!(
+            "invalid value for {name} from /srv/gunicorn.conf.py: {shown} (allowed: {allowed})"
+        );
+        assert_eq!(applied(name, value).unwrap_err(), message);
+    }
+    let port = applied("bind", text("a:b")).unwrap_err();
+    assert!(port.contains("'a:b' (allowed: ") && port.contains("no valid port"), "{port}");
+}
+
+#[test]
+fn other_kinds_of_workers_are_refused_by_name() {
+    for class in ["gthread", "gevent", "eventlet", "tornado", "asgi", "a.b.Worker", "egg:a#b"] {
+        let message = applied("worker_class", text(class)).unwrap_err();
+        let expected = format!(
+            "worker_class '{class}' from /srv/gunicorn.conf.py is not supported yet; use sync"
+        );
+        assert_eq!(message, expected);
+    }
+}
+
+#[test]
+fn other_settings_of_gunicorns_are_refused_by_name() {
+    for row in NOT_YET {
+        let message = applied(row.name, Raw::None).unwrap_err();
+        let expected = format!(
+            "{} in /srv/gunicorn.conf.py is a gunicorn setting that rgunicorn does not support yet",
+            row.name
+        );
+        assert_eq!(message, expected);
+        for flag in row.flags {
+            let mut line = vec![(*flag).into()];
+            if !matches!(row.takes, Takes::Nothing) {
+                line.push("1".into());
+            }
+            let crate::args::Invocation::Serve(layer) = crate::args::parse(&line).unwrap() else {
+                panic!("{flag} is no setting");
+            };
+            let message = Settings::resolve(&[layer]).unwrap_err().to_string();
+            let expected = format!(
+                "{flag} ({}) is a gunicorn setting that rgunicorn does not support yet",
+                row.name
+            );
+            // The origin is the spelling that was used.
+            assert_eq!(message, expected);
+        }
+    }
+}
+
+#[test]
+fn later_layers_win_and_all_are_judged() {
+    let app = file("wsgi_app", text("a:b"));
+    let low = file("bind", Raw::List(vec![text("a:1"), text("b:2")]));
+    let high = file("bind", text("c:3"));
+    let settings = Settings::resolve(&[app.clone(), low, high.clone()]).unwrap();
+    assert_eq!(bind(&settings), ["c:3"]);
+    let wrong = file("bind", text("x:y"));
+    assert!(Settings::resolve(&[app, wrong, high]).is_err());
+    assert_eq!(Settings::resolve(&[]), Err(SettingError::NoApplication));
+}
+
+#[test]
+fn the_environment_gives_defaults() {
+    let environment = |variable: &str| match variable {
+        "WEB_CONCURRENCY" => Some("3".into()),
+        "PORT" => Some("5000".into()),
+        _ => None,
+    };
+    let layer = Layer::from_environment(environment);
+    let settings = Settings::resolve(&[layer, file("wsgi_app", text("a"))]).unwrap();
+    assert_eq!(settings.workers, 3);
+    assert_eq!(bind(&settings), ["0.0.0.0:5000"]);
+    let wrong =
+        Layer::from_environment(|variable| (variable == "WEB_CONCURRENCY").then(|| "lots".into()));
+    assert_eq!(
+        Settings::resolve(&[wrong]).unwrap_err().to_string(),
+        "invalid value for workers from the environment variable WEB_CONCURRENCY: 'lots' \
+         (allowed: a whole number from 1 to 512)"
+    );
+    let empty = Layer::from_environment(|_| Some("".into()));
+    assert_eq!(empty, Layer::default());
+}
+
+#[test]
+fn help_knows_every_flag_and_fits_a_terminal() {
+    let page = help();
+    for flag in SETTINGS.iter().flat_map(|row| row.flags) {
+        assert!(page.contains(flag), "{flag} is missing");
+    }
+    for line in page.lines() {
+        assert!(line.chars().count() <= 80, "{line:?} is too wide");
+        assert_eq!(line.trim_end(), line);
+    }
+    for words in ["usage: rgunicorn [OPTIONS] [APP_MODULE]", "[127.0.0.1:8000, or 0.0.0.0:$PORT]"] {
+        assert!(page.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn no_setting_stands_in_two_tables() {
+    let names = SETTINGS.iter().map(|row| row.name);
+    let names = names.chain(NOT_YET.iter().map(|row| row.name)).chain(HOOKS.iter().copied());
+    let mut seen = std::collections::BTreeSet::new();
+    for name in names {
+        assert!(seen.insert(name), "{name} twice");
+    }
+    // gunicorn 27.0.1 has 120 settings, of which 20 are hooks; one of ours is not gunicorn's.
+    assert_eq!(seen.len(), GUNICORN_SETTINGS + 1);
+}
+
+const GUNICORN_SETTINGS: usize = 120;
