@@ -17,7 +17,7 @@ const UNIX_PATH_LEN_MAX: usize = 107;
 ///
 /// Parsed from gunicorn's forms: `HOST`, `HOST:PORT`, `[IPv6]`, `[IPv6]:PORT`, any of these after
 /// `tcp://`, `unix:PATH` and `unix://PATH`. The port defaults to 8000; the empty string is
-/// `0.0.0.0:8000`. Port 0 asks the kernel for a free one: `Listener::address` then tells which.
+/// `0.0.0.0:8000`. Port 0 asks the kernel for a free one: [`Listener::address`](crate::Listener::address) then tells which.
 ///
 /// `Display` writes the shortest form that parses back to an equal address.
 ///
@@ -30,7 +30,7 @@ const UNIX_PATH_LEN_MAX: usize = 107;
 /// # Ok::<(), rgunicorn_arbiter::AddressError>(())
 /// ```
 ///
-/// `Listener::address`: crate::Listener::address
+/// [`Listener::address`](crate::Listener::address): crate::Listener::address
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Address {
@@ -84,10 +84,7 @@ impl Address {
     }
 
     pub(crate) fn tcp(host: impl Into<String>, port: u16) -> Self {
-        Self::Tcp {
-            host: host.into(),
-            port,
-        }
+        Self::Tcp { host: host.into(), port }
     }
 
     /// As gunicorn's log names an address that it cannot bind: Python's spelling of a socket address.
@@ -115,10 +112,7 @@ impl FromStr for Address {
             return Err(AddressError::Descriptor(text.to_owned()));
         }
         // `unix://` first: `unix:` is its prefix.
-        if let Some(path) = text
-            .strip_prefix("unix://")
-            .or_else(|| text.strip_prefix("unix:"))
-        {
+        if let Some(path) = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")) {
             return Self::unix(Path::new(OsStr::new(path)))
                 .map_err(|_| AddressError::Path(text.to_owned()));
         }
@@ -164,9 +158,9 @@ fn parse_tcp(text: &str, rest: &str) -> Result<Address, AddressError> {
     }
     let port = match port {
         // `u16::from_str` alone would take a sign.
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => port
-            .parse()
-            .map_err(|_| AddressError::Port(text.to_owned()))?,
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            port.parse().map_err(|_| AddressError::Port(text.to_owned()))?
+        }
         Some(_) => return Err(AddressError::Port(text.to_owned())),
         None => DEFAULT_PORT,
     };
@@ -231,9 +225,6 @@ mod tests {
             (tcp.url("https"), unix.url("https")),
             ("https://[::1]:80".into(), "unix:/a".into())
         );
-        assert_eq!(
-            (tcp.python_repr(), unix.python_repr()),
-            ("('::1', 80)".into(), "/a".into())
-        );
+        assert_eq!((tcp.python_repr(), unix.python_repr()), ("('::1', 80)".into(), "/a".into()));
     }
 }

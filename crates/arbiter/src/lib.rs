@@ -1,9 +1,39 @@
 //! Pre-fork process supervision.
 
 mod address;
+mod arbiter;
+mod error;
+mod fork;
+mod hooks;
+mod listener;
+mod moment;
 mod options;
+mod pid;
+mod poll;
+mod process;
+mod report;
+mod shared;
+mod signals;
 mod supervisor;
+mod worker;
 
 pub use address::{Address, AddressError};
+pub use arbiter::Arbiter;
+pub use error::Error;
+pub use fork::{Exit, Fork, Forker, SystemForker};
+pub use hooks::{HookError, Hooks, WorkerInfo};
+pub use listener::{Connection, Listener};
+pub use moment::Moment;
 pub use options::Options;
-pub use supervisor::Plan;
+pub use pid::{ExitStatus, Pid};
+pub use process::WorkerProcess;
+pub use report::{Halt, Report, Severity};
+pub use shared::Heartbeat;
+pub use signals::Signal;
+pub use supervisor::{Action, Event, Plan, Supervisor};
+pub use worker::{Command, ReloadError, Worker, WorkerError, WorkerId};
+
+/// The target of all log records, under which gunicorn's error log is known.
+const LOG: &str = "rgunicorn.error";
+/// The target of records that gunicorn logs as critical, a level that `log` does not have.
+const LOG_CRITICAL: &str = "rgunicorn.critical";

@@ -6,7 +6,7 @@ use crate::{Address, Plan};
 
 /// What to bind and how many workers to keep; names and defaults are gunicorn's.
 ///
-/// Nothing is bound before `Arbiter::run`, so that `Options` can be made,
+/// Nothing is bound before [`Arbiter::run`](crate::Arbiter::run), so that `Options` can be made,
 /// compared and thrown away.
 ///
 /// ```
@@ -35,16 +35,7 @@ impl Options {
     /// Options for this many workers, 0 to [`WORKERS_MAX`](Self::WORKERS_MAX), that listen nowhere
     /// yet.
     pub fn new(workers: u32) -> Self {
-        Self {
-            addresses: Vec::new(),
-            backlog: 2048,
-            plan: Plan {
-                workers,
-                timeout: Some(Duration::from_secs(30)),
-                graceful_timeout: Duration::from_secs(30),
-            },
-            scheme: "http",
-        }
+        Self { addresses: Vec::new(), backlog: 2048, plan: Plan::new(workers), scheme: "http" }
     }
 
     /// Adds an address to listen at; the order is kept. An address that is there already is left.

@@ -1,14 +1,599 @@
-//! The decision maker.
+//! The decision maker: events and the time in, actions out, and no syscall between.
+//!
+//! Every change of a worker's state happens in this file. [`Arbiter`](crate::Arbiter) performs what
+//! is decided here; tests do so with children and a clock of their own.
 
+mod child;
+
+use std::collections::VecDeque;
+use std::io;
 use std::time::Duration;
 
+use self::child::{Child, State, back_off};
+use crate::{Command, ExitStatus, Halt, Moment, Options, Pid, Report, Signal, WorkerId};
+
 /// How many workers there shall be, and how patient their arbiter is.
+///
+/// ```
+/// use rgunicorn_arbiter::Plan;
+///
+/// let plan = Plan::new(2);
+/// assert_eq!(plan.timeout.unwrap().as_secs(), 30);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Plan {
-    /// Workers to keep alive.
+    /// Workers to keep alive, 0 to [`Options::WORKERS_MAX`].
     pub workers: u32,
-    /// Silence after which a ready worker is replaced; `None`: never.
+    /// Silence after which a ready worker is replaced; `None`: never. Default: 30 seconds.
     pub timeout: Option<Duration>,
-    /// Time between the request to stop and the kill.
+    /// Time between the request to stop and the kill. Default: 30 seconds.
     pub graceful_timeout: Duration,
 }
+
+/// What happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A process was reaped.
+    Exited {
+        /// Which one.
+        pid: Pid,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// [`Action::Fork`] failed.
+    ForkFailed {
+        /// The worker that has no process.
+        worker: WorkerId,
+        /// Why.
+        error: io::Error,
+    },
+    /// [`Action::Fork`] succeeded.
+    Forked {
+        /// The worker.
+        worker: WorkerId,
+        /// Its process.
+        pid: Pid,
+    },
+    /// A worker has booted.
+    Ready {
+        /// Which one.
+        worker: WorkerId,
+    },
+    /// [`Action::Reload`] failed; everything stays.
+    ReloadFailed,
+    /// [`Action::Reload`] succeeded: new workers are made of something new, after this plan.
+    Reloaded(Plan),
+    /// The arbiter received a signal.
+    Signal(Signal),
+}
+
+/// What to do, in this order.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Action {
+    /// Listen no more: the arbiter stops.
+    CloseListeners,
+    /// Tell a worker; the worker may have ended in the meantime.
+    Command {
+        /// Its process.
+        pid: Pid,
+        /// What to tell it.
+        command: Command,
+    },
+    /// Everything is done; nothing follows.
+    Exit(Halt),
+    /// Make a process for a worker, then report [`Event::Forked`] or [`Event::ForkFailed`].
+    Fork {
+        /// The worker, of which no process exists.
+        worker: WorkerId,
+        /// How many forks there were, this one counted: gunicorn's `worker.age`.
+        age: u64,
+    },
+    /// Send SIGKILL.
+    Kill {
+        /// To whom.
+        pid: Pid,
+    },
+    /// Read anew what workers are made of, then report [`Event::Reloaded`] or
+    /// [`Event::ReloadFailed`].
+    Reload,
+    /// The new workers are not taken: undo what [`Action::Reload`] changed.
+    ReloadAbandoned,
+    /// All new workers serve: let go of what only the old ones needed.
+    ReloadCompleted,
+    /// Open the arbiter's own log files anew.
+    ReopenLogs,
+    /// Log this.
+    Report(Report),
+}
+
+/// Keeps a number of workers alive, in thought: see [`Event`] and [`Action`].
+///
+/// The caller performs every action that [`poll_action`](Self::poll_action) returns before it
+/// waits for the next event, but no longer than until [`poll_timeout`](Self::poll_timeout).
+///
+/// ```
+/// use rgunicorn_arbiter::{Action, Event, Moment, Pid, Plan, Supervisor};
+///
+/// let mut supervisor = Supervisor::new(Plan::new(1), Moment::now());
+/// let Some(Action::Fork { worker, .. }) = supervisor.poll_action() else { unreachable!() };
+/// supervisor.handle_event(Event::Forked { worker, pid: Pid::from_raw(42) }, Moment::now());
+/// ```
+#[derive(Debug)]
+pub struct Supervisor {
+    plan: Plan,
+    /// Starts as the plan's number, then TTIN and TTOU change it; 0 to `Options::WORKERS_MAX`.
+    wanted: u32,
+    phase: Phase,
+    /// At most `WorkerId::SLOTS`; in the order of their creation, so the oldest is first.
+    children: Vec<Child>,
+    /// The generation that serves.
+    generation: u64,
+    /// The latest generation that was begun, at least `generation`.
+    newest: u64,
+    /// Forks so far.
+    spawned: u64,
+    /// Whether any worker has ever booted.
+    ever_ready: bool,
+    /// HUP came and has not been acted on.
+    reload_asked: bool,
+    /// When to look at heartbeats; present while workers are ready and may time out.
+    look_at: Option<Moment>,
+    /// What `Report::Workers` said last.
+    reported: usize,
+    actions: VecDeque<Action>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The serving generation is kept at the wanted number.
+    Running,
+    /// `Action::Reload` is out.
+    Reloading,
+    /// The newest generation boots while the serving one is left as it is. `previous` holds when
+    /// the newest is not taken.
+    Renewing { previous: Plan, previous_wanted: u32 },
+    /// Waits for all children to end.
+    Stopping { halt: Halt, quick: bool },
+    /// `Action::Exit` is out.
+    Stopped,
+}
+
+impl Plan {
+    /// A plan for this many workers with gunicorn's default timeouts.
+    pub fn new(workers: u32) -> Self {
+        let default = Duration::from_secs(30);
+        Self { workers, timeout: Some(default), graceful_timeout: default }
+    }
+}
+
+impl Supervisor {
+    /// A supervisor that wants its first workers forked at once.
+    pub fn new(plan: Plan, now: Moment) -> Self {
+        let mut supervisor = Self {
+            wanted: plan.workers.min(Options::WORKERS_MAX),
+            plan,
+            phase: Phase::Running,
+            children: Vec::new(),
+            generation: 0,
+            newest: 0,
+            spawned: 0,
+            ever_ready: false,
+            reload_asked: false,
+            look_at: None,
+            reported: 0,
+            actions: VecDeque::new(),
+        };
+        supervisor.advance(now);
+        supervisor
+    }
+
+    /// Takes note of what happened.
+    pub fn handle_event(&mut self, event: Event, now: Moment) {
+        match event {
+            Event::Exited { pid, status } => self.exited(pid, status, now),
+            Event::ForkFailed { worker, error } => self.fork_failed(worker, error, now),
+            Event::Forked { worker, pid } => self.forked(worker, pid, now),
+            Event::Ready { worker } => self.ready(worker, now),
+            Event::ReloadFailed => {
+                if matches!(self.phase, Phase::Reloading) {
+                    self.phase = Phase::Running;
+                }
+            }
+            Event::Reloaded(plan) => self.reloaded(plan, now),
+            Event::Signal(signal) => self.signal(signal, now),
+        }
+        self.advance(now);
+    }
+
+    /// Does what is due at `now`; `last_beat` tells a worker's latest heartbeat, if there was one.
+    pub fn handle_timeout(&mut self, last_beat: impl Fn(WorkerId) -> Option<Moment>, now: Moment) {
+        self.kill_overdue(now);
+        self.murder(last_beat, now);
+        self.advance(now);
+    }
+
+    /// The next thing to do; `None` when there is nothing until an event or a timeout.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called, unless an event comes first.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        let kills = self.children.iter().filter_map(Child::kill_at);
+        let forks = self.children.iter().filter_map(|child| match child.state {
+            State::Down { until } => Some(until),
+            _ => None,
+        });
+        kills.chain(forks).chain(self.look_at).min()
+    }
+
+    /// The time between the request to stop and the kill that the next stop would allow.
+    fn stop_terms(&self) -> (Command, Duration) {
+        match self.phase {
+            Phase::Stopping { quick: true, .. } => {
+                (Command::StopNow, QUICK_LIMIT.min(self.plan.graceful_timeout))
+            }
+            Phase::Running
+            | Phase::Reloading
+            | Phase::Renewing { .. }
+            | Phase::Stopping { quick: false, .. }
+            | Phase::Stopped => (Command::StopGracefully, self.plan.graceful_timeout),
+        }
+    }
+
+    /// The generation that is kept at the wanted number.
+    fn tended(&self) -> u64 {
+        match self.phase {
+            Phase::Renewing { .. } => self.newest,
+            Phase::Running | Phase::Reloading | Phase::Stopping { .. } | Phase::Stopped => {
+                self.generation
+            }
+        }
+    }
+
+    /// Whether a child's end makes room for a successor.
+    fn tends(&self, generation: u64) -> bool {
+        match self.phase {
+            Phase::Running | Phase::Reloading | Phase::Renewing { .. } => {
+                generation == self.tended()
+            }
+            Phase::Stopping { .. } | Phase::Stopped => false,
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        self.actions.push_back(Action::Report(report));
+    }
+}
+
+/// Signals: phase by phase.
+impl Supervisor {
+    fn signal(&mut self, signal: Signal, now: Moment) {
+        self.report(Report::Handling(signal));
+        match (&self.phase, signal) {
+            (Phase::Stopped, _) => {}
+            (_, Signal::Usr1) => self.reopen_logs(),
+            (_, Signal::Usr2 | Signal::Winch) => self.report(Report::Unsupported(signal)),
+            (Phase::Stopping { halt, quick: false }, Signal::Int | Signal::Quit) => {
+                self.phase = Phase::Stopping { halt: *halt, quick: true };
+                self.stop_all(now);
+            }
+            (Phase::Stopping { .. }, _) => {}
+            (_, Signal::Int | Signal::Quit) => self.halt(Halt::Asked, true, now),
+            (_, Signal::Term) => self.halt(Halt::Asked, false, now),
+            (Phase::Renewing { .. }, Signal::Hup) => {
+                self.report(Report::HangUp);
+                self.report(Report::ReloadSuperseded);
+                self.reload_asked = true;
+                self.abandon_reload(now);
+            }
+            (Phase::Running | Phase::Reloading, Signal::Hup) => {
+                self.report(Report::HangUp);
+                self.reload_asked = true;
+            }
+            (_, Signal::Ttin) if self.wanted >= Options::WORKERS_MAX => {
+                self.report(Report::WorkersMax(Options::WORKERS_MAX));
+            }
+            (_, Signal::Ttin) => self.wanted += 1,
+            (_, Signal::Ttou) => self.wanted = self.wanted.saturating_sub(1).max(1),
+        }
+    }
+
+    fn reopen_logs(&mut self) {
+        self.actions.push_back(Action::ReopenLogs);
+        let pids = self.children.iter().filter_map(Child::pid);
+        let commands = pids.map(|pid| Action::Command { pid, command: Command::ReopenLogs });
+        self.actions.extend(commands);
+    }
+
+    fn halt(&mut self, halt: Halt, quick: bool, now: Moment) {
+        self.phase = Phase::Stopping { halt, quick };
+        self.look_at = None;
+        self.actions.push_back(Action::CloseListeners);
+        self.stop_all(now);
+    }
+
+    fn stop_all(&mut self, now: Moment) {
+        self.stop(now, |_| true);
+    }
+}
+
+/// The life of a child, event by event.
+impl Supervisor {
+    fn forked(&mut self, worker: WorkerId, pid: Pid, now: Moment) {
+        let (command, limit) = self.stop_terms();
+        let Some(child) = self.children.iter_mut().find(|child| child.id == worker) else { return };
+        match child.state {
+            State::Forking { doomed: false } => child.state = State::Booting { pid },
+            State::Forking { doomed: true } => {
+                child.state = State::Stopping { pid, kill_at: Some(now + limit) };
+                self.actions.push_back(Action::Command { pid, command });
+            }
+            // Nobody asked for this process.
+            State::Down { .. }
+            | State::Booting { .. }
+            | State::Ready { .. }
+            | State::Aborted { .. }
+            | State::Stopping { .. } => {}
+        }
+    }
+
+    fn fork_failed(&mut self, worker: WorkerId, error: io::Error, now: Moment) {
+        let Some(index) = self.children.iter().position(|child| child.id == worker) else { return };
+        let mut child = self.children.remove(index);
+        if matches!(child.state, State::Forking { doomed: false }) && self.tends(child.generation) {
+            child.strikes = child.strikes.saturating_add(1);
+            let delay = back_off(child.strikes);
+            child.state = State::Down { until: now + delay };
+            self.children.insert(index, child);
+            self.report(Report::ForkFailed { error, delay });
+        }
+    }
+
+    fn ready(&mut self, worker: WorkerId, now: Moment) {
+        let Some(child) = self.children.iter_mut().find(|child| child.id == worker) else { return };
+        if let State::Booting { pid } = child.state {
+            child.state = State::Ready { pid, since: now };
+            self.ever_ready = true;
+            let look_at = self.plan.timeout.map(|timeout| now + timeout);
+            self.look_at = self.look_at.or(look_at).min(look_at);
+        }
+    }
+
+    fn exited(&mut self, pid: Pid, status: ExitStatus, now: Moment) {
+        let Some(index) = self.children.iter().position(|child| child.pid() == Some(pid)) else {
+            return self.report(Report::Stranger { pid, status });
+        };
+        let mut child = self.children.remove(index);
+        if !status.success() {
+            self.report(Report::Exited { pid, status, killed: child.is_killed() });
+        }
+        if matches!(child.state, State::Stopping { .. }) || !self.tends(child.generation) {
+            return;
+        }
+        if matches!(child.state, State::Booting { .. }) {
+            match (status, &self.phase) {
+                (ExitStatus::BOOT_ERROR, _) if !self.ever_ready => {
+                    return self.halt(Halt::Boot, true, now);
+                }
+                (ExitStatus::APP_LOAD_ERROR, _) if !self.ever_ready => {
+                    return self.halt(Halt::AppLoad, true, now);
+                }
+                (_, Phase::Renewing { .. }) => {
+                    self.report(Report::ReloadAbandoned { pid });
+                    return self.abandon_reload(now);
+                }
+                (
+                    _,
+                    Phase::Running | Phase::Reloading | Phase::Stopping { .. } | Phase::Stopped,
+                ) => {}
+            }
+        }
+        let delay = child.mourn(status, now);
+        if delay >= back_off(1) {
+            self.report(Report::BackingOff { pid, delay });
+        }
+        child.state = State::Down { until: now + delay };
+        self.children.insert(index, child);
+    }
+
+    /// Tells the children of `which` to stop, on the terms of the phase.
+    fn stop(&mut self, now: Moment, which: impl Fn(&Child) -> bool) {
+        let (command, limit) = self.stop_terms();
+        let deadline = now + limit;
+        self.children.retain(|child| !(which(child) && child.is_down()));
+        for child in self.children.iter_mut().filter(|child| which(child)) {
+            child.state = match child.state {
+                State::Down { .. } | State::Forking { .. } => State::Forking { doomed: true },
+                State::Booting { pid } | State::Ready { pid, .. } => {
+                    self.actions.push_back(Action::Command { pid, command });
+                    State::Stopping { pid, kill_at: Some(deadline) }
+                }
+                State::Aborted { pid, kill_at } => State::Stopping { pid, kill_at },
+                // Told already: again only if it is to hurry now.
+                State::Stopping { pid, kill_at } => {
+                    if command == Command::StopNow && kill_at.is_some() {
+                        self.actions.push_back(Action::Command { pid, command });
+                    }
+                    State::Stopping { pid, kill_at: kill_at.map(|at| at.min(deadline)) }
+                }
+            };
+        }
+    }
+}
+
+/// Reload: a new generation takes over when all of it serves.
+impl Supervisor {
+    fn reloaded(&mut self, plan: Plan, now: Moment) {
+        if !matches!(self.phase, Phase::Reloading) {
+            return;
+        }
+        let previous = std::mem::replace(&mut self.plan, plan);
+        let wanted = self.plan.workers.min(Options::WORKERS_MAX);
+        let previous_wanted = std::mem::replace(&mut self.wanted, wanted);
+        self.newest += 1;
+        self.phase = Phase::Renewing { previous, previous_wanted };
+        // Who is not there yet need not come any more.
+        self.children.retain(|child| !child.is_down());
+        self.look_soon(now);
+    }
+
+    fn abandon_reload(&mut self, now: Moment) {
+        let generation = self.newest;
+        self.stop(now, |child| child.generation == generation && child.is_wanted());
+        if let Phase::Renewing { previous, previous_wanted } =
+            std::mem::replace(&mut self.phase, Phase::Running)
+        {
+            self.plan = previous;
+            self.wanted = previous_wanted;
+            self.look_soon(now);
+            self.actions.push_back(Action::ReloadAbandoned);
+        }
+    }
+
+    /// The timeout may have changed: who was silent under the old one gets the whole new one.
+    fn look_soon(&mut self, now: Moment) {
+        let anyone = self.children.iter().any(Child::is_ready);
+        self.look_at = self.plan.timeout.filter(|_| anyone).map(|timeout| now + timeout);
+    }
+
+    fn take_over(&mut self, now: Moment) {
+        let generation = self.newest;
+        self.generation = generation;
+        self.phase = Phase::Running;
+        self.stop(now, |child| child.generation != generation && child.is_wanted());
+        self.actions.push_back(Action::ReloadCompleted);
+    }
+}
+
+/// Time.
+impl Supervisor {
+    fn kill_overdue(&mut self, now: Moment) {
+        for child in &mut self.children {
+            match &mut child.state {
+                State::Aborted { pid, kill_at } if kill_at.is_some_and(|at| at <= now) => {
+                    *kill_at = None;
+                    self.actions.push_back(Action::Kill { pid: *pid });
+                }
+                State::Stopping { pid, kill_at } if kill_at.is_some_and(|at| at <= now) => {
+                    *kill_at = None;
+                    self.actions.push_back(Action::Report(Report::GracefulTimeout { pid: *pid }));
+                    self.actions.push_back(Action::Kill { pid: *pid });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// gunicorn's `murder_workers`: who was silent for too long is told to abort, then killed.
+    ///
+    /// It looks when the most silent worker could be overdue, not every second. A look that comes
+    /// late itself says nothing about the workers: the machine was suspended or stalled, and they
+    /// get the whole time anew.
+    fn murder(&mut self, last_beat: impl Fn(WorkerId) -> Option<Moment>, now: Moment) {
+        let (Some(look_at), Some(timeout)) = (self.look_at, self.plan.timeout) else { return };
+        if look_at > now {
+            return;
+        }
+        let late = now > look_at + LATE;
+        let mut next_look: Option<Moment> = None;
+        for child in &mut self.children {
+            let State::Ready { pid, since } = child.state else { continue };
+            let beat = last_beat(child.id).map_or(since, |beat| beat.max(since));
+            let overdue_at = if late { now + timeout } else { beat + timeout };
+            if overdue_at <= now {
+                child.state = State::Aborted { pid, kill_at: Some(now + ABORT_LIMIT) };
+                self.actions.push_back(Action::Report(Report::Timeout { pid }));
+                self.actions.push_back(Action::Command { pid, command: Command::Abort });
+            } else {
+                next_look = Some(next_look.map_or(overdue_at, |look| look.min(overdue_at)));
+            }
+        }
+        self.look_at = next_look;
+    }
+
+    /// Everything that follows from the state alone.
+    fn advance(&mut self, now: Moment) {
+        let ready_tended = |supervisor: &Self| {
+            let tended = supervisor.tended();
+            let is_tended = |child: &&Child| child.generation == tended && child.is_ready();
+            supervisor.children.iter().filter(is_tended).count()
+        };
+        match self.phase {
+            Phase::Renewing { .. } if ready_tended(self) >= self.wanted as usize => {
+                self.take_over(now);
+            }
+            // One reload at a time: at most two generations exist, however many HUPs come.
+            Phase::Running if self.reload_asked && self.children.iter().all(Child::is_wanted) => {
+                self.reload_asked = false;
+                self.phase = Phase::Reloading;
+                self.actions.push_back(Action::Reload);
+            }
+            Phase::Stopping { halt, .. } if self.children.is_empty() => {
+                self.phase = Phase::Stopped;
+                self.report(Report::ShuttingDown(halt));
+                if halt != Halt::Asked {
+                    self.report(Report::Reason(halt));
+                }
+                self.actions.push_back(Action::Exit(halt));
+            }
+            Phase::Running
+            | Phase::Reloading
+            | Phase::Renewing { .. }
+            | Phase::Stopping { .. }
+            | Phase::Stopped => {}
+        }
+        self.manage_workers(now);
+    }
+
+    /// gunicorn's `manage_workers`: as many as wanted, and the oldest go first.
+    fn manage_workers(&mut self, now: Moment) {
+        let tended = self.tended();
+        if !self.tends(tended) {
+            return;
+        }
+        let is_member = |child: &Child| child.generation == tended && child.is_wanted();
+        let mut members = self.children.iter().filter(|child| is_member(child)).count();
+        while members < self.wanted as usize {
+            let Some(id) = self.free_slot() else { break };
+            let state = State::Down { until: now };
+            self.children.push(Child { id, age: 0, generation: tended, strikes: 0, state });
+            members += 1;
+        }
+        while members > self.wanted as usize {
+            let down = self.children.iter().find(|child| is_member(child) && child.is_down());
+            let oldest =
+                self.children.iter().filter(|child| is_member(child)).min_by_key(|c| c.age);
+            let Some(surplus) = down.or(oldest).map(|child| child.id) else { break };
+            self.stop(now, |child| child.id == surplus);
+            members -= 1;
+        }
+        for child in &mut self.children {
+            if matches!(child.state, State::Down { until } if until <= now) {
+                self.spawned += 1;
+                child.age = self.spawned;
+                child.state = State::Forking { doomed: false };
+                self.actions.push_back(Action::Fork { worker: child.id, age: child.age });
+            }
+        }
+        let processes = self.children.iter().filter(|child| child.pid().is_some()).count();
+        if processes != self.reported {
+            self.reported = processes;
+            self.report(Report::Workers(processes));
+        }
+    }
+
+    fn free_slot(&self) -> Option<WorkerId> {
+        WorkerId::all().find(|id| self.children.iter().all(|child| child.id != *id))
+    }
+}
+
+/// A worker that was told to stop at once has this long; gunicorn's for INT during a graceful stop.
+const QUICK_LIMIT: Duration = Duration::from_secs(2);
+/// A hung worker that was told to abort has this long: gunicorn's next look.
+const ABORT_LIMIT: Duration = Duration::from_secs(1);
+/// A look at heartbeats that is later than this proves nothing.
+const LATE: Duration = Duration::from_secs(1);

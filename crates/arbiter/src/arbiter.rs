@@ -1,0 +1,78 @@
+//! The performer: binds, then does what the [`Supervisor`](crate::Supervisor) decides.
+
+mod child;
+mod listeners;
+mod master;
+
+use self::listeners::Listeners;
+use self::master::Master;
+use crate::fork::ignore_broken_pipes;
+use crate::signals::Signals;
+use crate::{Error, Exit, Forker, Halt, Hooks, Options, Report, SystemForker, Worker};
+
+/// Binds sockets and keeps workers alive that serve them.
+///
+/// ```no_run
+/// use rgunicorn_arbiter::{Arbiter, Error, Exit, Options, WorkerProcess};
+///
+/// fn main() -> Result<Exit, Error> {
+///     let options = Options::new(4).bind("127.0.0.1:7000".parse()?);
+///     Arbiter::new(options).run(|mut process: WorkerProcess| {
+///         process.ready()?;
+///         for connection in process.incoming() {
+///             std::io::copy(&mut &connection?, &mut std::io::sink())?;
+///         }
+///         Ok(())
+///     })
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Arbiter<H = (), F = SystemForker> {
+    options: Options,
+    hooks: H,
+    forker: F,
+}
+
+impl Arbiter {
+    /// An arbiter without hooks that forks plainly.
+    pub fn new(options: Options) -> Self {
+        Self { options, hooks: (), forker: SystemForker }
+    }
+}
+
+impl<H, F> Arbiter<H, F> {
+    /// The same arbiter, observed by these hooks.
+    pub fn hooks<G: Hooks>(self, hooks: G) -> Arbiter<G, F> {
+        Arbiter { options: self.options, hooks, forker: self.forker }
+    }
+
+    /// The same arbiter with another way to fork.
+    pub fn forker<G: Forker>(self, forker: G) -> Arbiter<H, G> {
+        Arbiter { options: self.options, hooks: self.hooks, forker }
+    }
+}
+
+impl<H: Hooks, F: Forker> Arbiter<H, F> {
+    /// Runs until it is told to stop. It returns in the arbiter **and in each worker**: let `main`
+    /// end with the [`Exit`] in both, and whatever else `main` owns is dropped in both.
+    ///
+    /// The process should have no other thread. Afterwards the signals of the arbiter do nothing,
+    /// rather than what they did before, and SIGPIPE stays ignored.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot start: see [`Error`]. In a worker there is no error, but an exit code.
+    pub fn run(mut self, worker: impl Worker) -> Result<Exit, Error> {
+        master::check(&self.options)?;
+        ignore_broken_pipes()?;
+        let mut signals = Signals::new(Signals::ARBITER)?;
+        self.hooks.on_starting()?;
+        let Some(listeners) = Listeners::bind_with_retry(&self.options, &mut signals)? else {
+            master::log(&Report::ShuttingDown(Halt::Asked));
+            return Ok(Exit::of_arbiter(Halt::Asked));
+        };
+        listeners.log(self.options.scheme);
+        self.hooks.when_ready(listeners.as_slice())?;
+        Master::new(self.options, self.hooks, self.forker, worker, signals, listeners)?.run()
+    }
+}

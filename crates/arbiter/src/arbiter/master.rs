@@ -1,0 +1,322 @@
+//! The loop of the process that supervises.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::{Signal as Number, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+
+use super::child::Child;
+use super::listeners::Listeners;
+use crate::error::Chain;
+use crate::fork::SignalMask;
+use crate::poll::wait_readable;
+use crate::shared::SharedPage;
+use crate::signals::Signals;
+use crate::{
+    Action, Command, Error, Event, Exit, ExitStatus, Fork, Forker, Halt, HookError, Hooks, LOG,
+    LOG_CRITICAL, Moment, Options, Pid, Report, Severity, Signal, Supervisor, Worker, WorkerId,
+    WorkerInfo,
+};
+
+#[derive(Debug)]
+pub(super) struct Master<H, F, W> {
+    pid: Pid,
+    options: Options,
+    /// The options before the reload that is under way.
+    previous: Option<Options>,
+    hooks: H,
+    forker: F,
+    worker: W,
+    supervisor: Supervisor,
+    signals: Signals,
+    listeners: Listeners,
+    page: Arc<SharedPage>,
+    /// Workers write a byte into it when they are ready.
+    notify: Pipe,
+    /// Nobody writes into it; its write end closes when this process dies.
+    lifeline: Pipe,
+    workers: BTreeMap<Pid, Known>,
+}
+
+/// A worker whose process has not been reaped.
+#[derive(Debug)]
+struct Known {
+    info: WorkerInfo,
+    is_ready: bool,
+}
+
+#[derive(Debug)]
+struct Pipe {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+/// Why the loop ends.
+enum Ending {
+    Halted(Halt),
+    Forked(WorkerInfo, SignalMask),
+}
+
+impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
+    pub(super) fn new(
+        options: Options,
+        hooks: H,
+        forker: F,
+        worker: W,
+        signals: Signals,
+        listeners: Listeners,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            pid: Pid::this(),
+            supervisor: Supervisor::new(options.plan.clone(), Moment::now()),
+            options,
+            previous: None,
+            hooks,
+            forker,
+            worker,
+            signals,
+            listeners,
+            page: SharedPage::new()?,
+            notify: Pipe::new()?,
+            lifeline: Pipe::new()?,
+            workers: BTreeMap::new(),
+        })
+    }
+
+    pub(super) fn run(mut self) -> Result<Exit, Error> {
+        loop {
+            while let Some(action) = self.supervisor.poll_action() {
+                match self.perform(action) {
+                    None => {}
+                    Some(Ending::Halted(halt)) => {
+                        log_hook("on_exit", self.hooks.on_exit());
+                        return Ok(Exit::of_arbiter(halt));
+                    }
+                    Some(Ending::Forked(info, mask)) => return Ok(self.into_child(info).run(mask)),
+                }
+            }
+            let now = Moment::now();
+            let deadline = self.supervisor.poll_timeout();
+            wait_readable(
+                [self.signals.as_fd(), self.notify.read.as_fd()],
+                deadline.map(|deadline| deadline.saturating_since(now)),
+            )?;
+            self.receive_ready();
+            self.receive_signals();
+            let page = &self.page;
+            self.supervisor.handle_timeout(|worker| page.last_beat(worker), Moment::now());
+        }
+    }
+
+    fn perform(&mut self, action: Action) -> Option<Ending> {
+        match action {
+            Action::CloseListeners => self.listeners.close(),
+            Action::Command { pid, command } => send(pid, number(command)),
+            Action::Exit(halt) => return Some(Ending::Halted(halt)),
+            Action::Fork { worker, age } => return self.fork(worker, age),
+            Action::Kill { pid } => send(pid, Number::SIGKILL),
+            Action::Reload => self.reload(),
+            Action::ReloadAbandoned => {
+                self.listeners.restore_previous();
+                self.options = self.previous.take().unwrap_or_else(|| self.options.clone());
+            }
+            Action::ReloadCompleted => {
+                self.listeners.keep_current();
+                self.previous = None;
+            }
+            Action::ReopenLogs => log_hook("reopen_logs", self.hooks.reopen_logs()),
+            Action::Report(report) => log(&report),
+        }
+        None
+    }
+
+    fn fork(&mut self, worker: WorkerId, age: u64) -> Option<Ending> {
+        let mut info = WorkerInfo { id: worker, pid: None, age };
+        log_hook("pre_fork", self.hooks.pre_fork(&info));
+        self.page.clear(worker);
+        // What is sent to the child before it has handlers of its own is to wait for them.
+        let forked = SignalMask::block_all().and_then(|mask| Ok((self.forker.fork()?, mask)));
+        let event = match forked {
+            Ok((Fork::Child, mask)) => return Some(Ending::Forked(info, mask)),
+            Ok((Fork::Parent { child: pid }, _)) => {
+                info.pid = Some(pid);
+                self.workers.insert(pid, Known { info, is_ready: false });
+                Event::Forked { worker, pid }
+            }
+            Err(error) => Event::ForkFailed { worker, error },
+        };
+        self.supervisor.handle_event(event, Moment::now());
+        None
+    }
+
+    /// On the other side of the fork, with all signals blocked: what was the arbiter's goes.
+    fn into_child(self, info: WorkerInfo) -> Child<H, W> {
+        Child {
+            info,
+            arbiter: self.pid,
+            plan: self.options.plan,
+            hooks: self.hooks,
+            worker: self.worker,
+            listeners: self.listeners.into_current(),
+            page: self.page,
+            notify: self.notify.write,
+            lifeline: self.lifeline.read,
+        }
+    }
+
+    fn reload(&mut self) {
+        let event = match self.read_anew() {
+            Ok(()) => {
+                log_hook("on_reload", self.hooks.on_reload());
+                Event::Reloaded(self.options.plan.clone())
+            }
+            Err(cause) => {
+                log::error!(target: LOG, "Reload abandoned: {cause}");
+                Event::ReloadFailed
+            }
+        };
+        self.supervisor.handle_event(event, Moment::now());
+    }
+
+    fn read_anew(&mut self) -> Result<(), String> {
+        let options = match self.worker.reload() {
+            Ok(Some(options)) => options,
+            Ok(None) => self.options.clone(),
+            Err(error) => return Err(Chain(&error).to_string()),
+        };
+        let rebound = check(&options).and_then(|()| self.listeners.rebind(&options));
+        rebound.map_err(|error| Chain(&error).to_string())?;
+        if options.addresses != self.options.addresses {
+            self.listeners.log(options.scheme);
+        }
+        self.previous = Some(std::mem::replace(&mut self.options, options));
+        Ok(())
+    }
+
+    fn receive_signals(&mut self) {
+        for number in self.signals.pending() {
+            if number == Number::SIGCHLD {
+                self.reap();
+            } else if let Some(signal) = Signal::from_number(number) {
+                self.supervisor.handle_event(Event::Signal(signal), Moment::now());
+            }
+        }
+    }
+
+    /// The bytes only wake; the page says who.
+    fn receive_ready(&mut self) {
+        let mut bytes = [0; 64];
+        while let Ok(1..) | Err(Errno::EINTR) = nix::unistd::read(&self.notify.read, &mut bytes) {}
+        for worker in self.workers.values_mut() {
+            worker.note_ready(&self.page, &mut self.supervisor);
+        }
+    }
+
+    /// One SIGCHLD may stand for many. Only workers are waited for: `waitpid(-1)` would take the
+    /// children of hooks from those who wait for them. Process 1 inherits everybody's orphans and
+    /// has to.
+    fn reap(&mut self) {
+        let pids: Vec<Pid> = self.workers.keys().copied().collect();
+        for pid in pids {
+            if let Some(status) = self.wait_pid(pid) {
+                self.ended(pid, status);
+            }
+        }
+        if Pid::this().as_raw() == 1 {
+            while let Ok(Some((pid, status))) =
+                waitpid(None, Some(WaitPidFlag::WNOHANG)).map(how_ended)
+            {
+                self.ended(pid, status);
+            }
+        }
+    }
+
+    fn wait_pid(&self, pid: Pid) -> Option<ExitStatus> {
+        match waitpid(nix::unistd::Pid::from(pid), Some(WaitPidFlag::WNOHANG)) {
+            Ok(status) => how_ended(status).map(|(_, status)| status),
+            // A hook waited for it, or nix knows no name for the signal: gone, but how is unknown.
+            Err(_) => Some(ExitStatus::FAILED),
+        }
+    }
+
+    fn ended(&mut self, pid: Pid, status: ExitStatus) {
+        let known = self.workers.remove(&pid);
+        if let Some(mut worker) = known {
+            worker.note_ready(&self.page, &mut self.supervisor);
+            log_hook("child_exit", self.hooks.child_exit(&worker.info, status));
+        }
+        self.supervisor.handle_event(Event::Exited { pid, status }, Moment::now());
+    }
+}
+
+impl Known {
+    fn note_ready(&mut self, page: &SharedPage, supervisor: &mut Supervisor) {
+        if !self.is_ready && page.is_ready(self.info.id) {
+            self.is_ready = true;
+            supervisor.handle_event(Event::Ready { worker: self.info.id }, Moment::now());
+        }
+    }
+}
+
+impl Pipe {
+    /// Non-blocking: a full pipe must not stop a worker, nor an empty one the arbiter.
+    fn new() -> io::Result<Self> {
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        Ok(Self { read, write })
+    }
+}
+
+pub(super) fn check(options: &Options) -> Result<(), Error> {
+    match options.plan.workers {
+        workers if workers > Options::WORKERS_MAX => Err(Error::TooManyWorkers { workers }),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn log(report: &Report) {
+    match report.severity() {
+        Severity::Debug => log::debug!(target: LOG, "{report}"),
+        Severity::Info => log::info!(target: LOG, "{report}"),
+        Severity::Warning => log::warn!(target: LOG, "{report}"),
+        Severity::Error => log::error!(target: LOG, "{report}"),
+        Severity::Critical => log::error!(target: LOG_CRITICAL, "{report}"),
+    }
+}
+
+fn log_hook(name: &str, result: Result<(), HookError>) {
+    if let Err(error) = result {
+        log::error!(target: LOG, "{name}: {}", Chain(&error));
+    }
+}
+
+fn number(command: Command) -> Number {
+    match command {
+        Command::Abort => Number::SIGABRT,
+        Command::ReopenLogs => Number::SIGUSR1,
+        Command::StopGracefully => Number::SIGTERM,
+        Command::StopNow => Number::SIGQUIT,
+    }
+}
+
+/// The process has not been reaped, so the pid is still its own.
+fn send(pid: Pid, number: Number) {
+    if let Err(error) = kill(pid.into(), number) {
+        log::warn!(target: LOG, "Cannot send {number} to worker (pid:{pid}): {error}");
+    }
+}
+
+fn how_ended(status: WaitStatus) -> Option<(Pid, ExitStatus)> {
+    match status {
+        WaitStatus::Exited(pid, code) => Some((pid.into(), ExitStatus::Exited(code))),
+        WaitStatus::Signaled(pid, signal, _) => {
+            Some((pid.into(), ExitStatus::Signaled(signal as i32)))
+        }
+        // Stopped and traced processes are not ended.
+        _ => None,
+    }
+}

@@ -1,0 +1,119 @@
+//! Observers, under gunicorn's names.
+
+use std::error::Error as StdError;
+use std::io;
+
+use crate::{ExitStatus, Listener, Pid, WorkerId};
+
+/// Observers of an arbiter's life; each does nothing unless it is defined.
+///
+/// ```
+/// use rgunicorn_arbiter::{HookError, Hooks, Listener};
+///
+/// struct Announce;
+///
+/// impl Hooks for Announce {
+///     fn when_ready(&mut self, listeners: &[Listener]) -> Result<(), HookError> {
+///         for listener in listeners {
+///             log::info!("come to {}", listener.address());
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+///
+/// # Errors
+///
+/// An error of `on_starting` or `when_ready` ends the start, an error of `post_fork` is a boot
+/// failure of that worker; the others are logged.
+pub trait Hooks {
+    /// In the arbiter, before anything is bound.
+    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
+    fn on_starting(&mut self) -> Result<(), HookError> {
+        Ok(())
+    }
+
+    /// In the arbiter, which listens now, before the first worker is forked.
+    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
+    fn when_ready(&mut self, listeners: &[Listener]) -> Result<(), HookError> {
+        let _ = listeners;
+        Ok(())
+    }
+
+    /// In the arbiter, before a worker is forked; it has no pid yet.
+    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
+    fn pre_fork(&mut self, worker: &WorkerInfo) -> Result<(), HookError> {
+        let _ = worker;
+        Ok(())
+    }
+
+    /// In the worker, first of all.
+    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
+    fn post_fork(&mut self, worker: &WorkerInfo) -> Result<(), HookError> {
+        let _ = worker;
+        Ok(())
+    }
+
+    /// In the arbiter, after a worker has ended.
+    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
+    fn child_exit(&mut self, worker: &WorkerInfo, status: ExitStatus) -> Result<(), HookError> {
+        let _ = (worker, status);
+        Ok(())
+    }
+
+    /// In the arbiter, during HUP, before the new workers are forked.
+    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
+    fn on_reload(&mut self) -> Result<(), HookError> {
+        Ok(())
+    }
+
+    /// In the arbiter, on USR1: open log files anew.
+    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
+    fn reopen_logs(&mut self) -> Result<(), HookError> {
+        Ok(())
+    }
+
+    /// In the arbiter, last of all.
+    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
+    fn on_exit(&mut self) -> Result<(), HookError> {
+        Ok(())
+    }
+}
+
+/// No observer.
+impl Hooks for () {}
+
+/// What hooks learn of a worker.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WorkerInfo {
+    /// Its slot.
+    pub id: WorkerId,
+    /// Its process; `None` in `pre_fork`.
+    pub pid: Option<Pid>,
+    /// How many workers had been started with it: 1, 2, 3 …
+    pub age: u64,
+}
+
+/// Why a hook failed.
+///
+/// ```
+/// let error = rgunicorn_arbiter::HookError::new("no route to the service registry");
+/// assert_eq!(error.to_string(), "a hook failed");
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[error("a hook failed")]
+pub struct HookError(#[source] Box<dyn StdError + Send + Sync>);
+
+impl HookError {
+    /// An error with this cause.
+    pub fn new(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self(source.into())
+    }
+}
+
+impl From<io::Error> for HookError {
+    fn from(error: io::Error) -> Self {
+        Self::new(error)
+    }
+}

@@ -1,0 +1,217 @@
+//! The child's view of its arbiter.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::signal::Signal as Number;
+
+use crate::poll::wait_readable;
+use crate::shared::SharedPage;
+use crate::signals::Signals;
+use crate::{Command, Connection, Heartbeat, Listener, Pid, WorkerId};
+
+/// The child's view of its arbiter, which [`Worker::run`](crate::Worker::run) receives.
+///
+/// A worker boots, says [`ready`](Self::ready), then serves and beats until a [`Command`] stops it
+/// or its arbiter dies. [`incoming`](Self::incoming) does all of that for workers that serve one
+/// connection after the other; others put [`wake`](Self::wake) into their own poller.
+#[derive(Debug)]
+pub struct WorkerProcess {
+    pub(crate) id: WorkerId,
+    pub(crate) age: u64,
+    pub(crate) workers: u32,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) link: Link,
+}
+
+/// What ties a worker to its arbiter.
+#[derive(Debug)]
+pub(crate) struct Link {
+    arbiter: Pid,
+    /// Readable for ever when the arbiter is dead: nobody else holds the other end.
+    _lifeline: OwnedFd,
+    /// One byte in it wakes the arbiter.
+    notify: OwnedFd,
+    page: Arc<SharedPage>,
+    signals: Signals,
+    /// Both of the above: `signals` and `lifeline`.
+    wake: Epoll,
+    received: Received,
+}
+
+/// Commands that arrived and were not taken yet.
+#[derive(Debug, Default)]
+struct Received {
+    abort: bool,
+    reopen_logs: bool,
+    stop_gracefully: bool,
+    stop_now: bool,
+}
+
+impl WorkerProcess {
+    /// Which worker this is.
+    pub fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    /// How many workers the arbiter had started when it started this one: 1, 2, 3 …
+    pub fn age(&self) -> u64 {
+        self.age
+    }
+
+    /// How many workers the arbiter was to keep when it started this one.
+    pub fn workers(&self) -> u32 {
+        self.workers
+    }
+
+    /// What to accept connections from, in the order of [`Options::bind`](crate::Options::bind).
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    /// After how much silence the arbiter replaces this worker; `None`: never.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// What tells the arbiter that this worker is alive.
+    pub fn heartbeat(&self) -> Heartbeat {
+        self.link.page.heartbeat(self.id)
+    }
+
+    /// Says that the worker has booted and serves from now on. The first call counts.
+    ///
+    /// # Errors
+    ///
+    /// When the arbiter cannot be told, as it is dead.
+    pub fn ready(&mut self) -> io::Result<()> {
+        if self.link.page.is_ready(self.id) {
+            return Ok(());
+        }
+        self.heartbeat().beat();
+        self.link.page.set_ready(self.id);
+        match nix::unistd::write(&self.link.notify, &[0]) {
+            // A full pipe wakes as well.
+            Ok(_) | Err(Errno::EAGAIN) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A descriptor for a poller: readable while a command waits in
+    /// [`next_command`](Self::next_command), and for ever once the arbiter is dead.
+    pub fn wake(&self) -> BorrowedFd<'_> {
+        self.link.wake.0.as_fd()
+    }
+
+    /// The next command; call it until there is none, for the descriptor wakes but once.
+    ///
+    /// The most urgent comes first: a stop does not wait for log files.
+    pub fn next_command(&mut self) -> Option<Command> {
+        let Link { signals, received, .. } = &mut self.link;
+        for number in signals.pending() {
+            match number {
+                Number::SIGABRT => received.abort = true,
+                Number::SIGINT | Number::SIGQUIT => received.stop_now = true,
+                Number::SIGTERM => received.stop_gracefully = true,
+                Number::SIGUSR1 => received.reopen_logs = true,
+                _ => {}
+            }
+        }
+        let commands = [
+            (&mut received.abort, Command::Abort),
+            (&mut received.stop_now, Command::StopNow),
+            (&mut received.stop_gracefully, Command::StopGracefully),
+            (&mut received.reopen_logs, Command::ReopenLogs),
+        ];
+        commands.into_iter().find_map(|(flag, command)| std::mem::take(flag).then_some(command))
+    }
+
+    /// Whether the arbiter lives. A worker ends when it does not: nobody would replace it.
+    pub fn parent_alive(&self) -> bool {
+        Pid::parent() == self.link.arbiter
+    }
+
+    /// Connections, one after the other, in blocking mode; for simple kinds of workers.
+    ///
+    /// It beats while it waits, and ends when the worker is told to stop or its arbiter is dead.
+    /// What arrives for a worker without listeners is only the end. Log files are not reopened.
+    pub fn incoming(&mut self) -> impl Iterator<Item = io::Result<Connection>> {
+        let heartbeat = self.heartbeat();
+        let first = Cell::new(0);
+        std::iter::from_fn(move || {
+            loop {
+                heartbeat.beat();
+                while let Some(command) = self.next_command() {
+                    match command {
+                        Command::Abort | Command::StopGracefully | Command::StopNow => return None,
+                        Command::ReopenLogs => {}
+                    }
+                }
+                if !self.parent_alive() {
+                    return None;
+                }
+                if let Some(connection) = self.accept_any(&first).transpose() {
+                    return Some(connection);
+                }
+                if let Err(error) = self.wait() {
+                    return Some(Err(error));
+                }
+            }
+        })
+    }
+
+    /// Asks each listener once, the one after the last successful one first, so that a busy
+    /// listener does not starve the others.
+    fn accept_any(&self, first: &Cell<usize>) -> io::Result<Option<Connection>> {
+        let count = self.listeners.len();
+        for (index, listener) in
+            self.listeners.iter().enumerate().cycle().skip(first.get()).take(count)
+        {
+            match listener.accept_blocking() {
+                Ok(connection) => {
+                    first.set((index + 1) % count);
+                    return Ok(Some(connection));
+                }
+                Err(error) if is_transient(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Until a connection, a command, the arbiter's death, or the time for a heartbeat.
+    fn wait(&self) -> io::Result<()> {
+        let listeners = self.listeners.iter().map(Listener::as_fd);
+        // Twice as often as the arbiter looks.
+        wait_readable(listeners.chain([self.wake()]), self.timeout.map(|timeout| timeout / 2))
+    }
+}
+
+impl Link {
+    /// In the child, with all signals blocked.
+    pub(crate) fn new(
+        arbiter: Pid,
+        lifeline: OwnedFd,
+        notify: OwnedFd,
+        page: Arc<SharedPage>,
+    ) -> io::Result<Self> {
+        let signals = Signals::new(Signals::WORKER)?;
+        let wake = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        wake.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+        wake.add(&lifeline, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
+        let received = Received::default();
+        Ok(Self { arbiter, _lifeline: lifeline, notify, page, signals, wake, received })
+    }
+}
+
+/// Errors of accept(2) that concern one connection, or none, and not the listener.
+fn is_transient(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | WouldBlock)
+}

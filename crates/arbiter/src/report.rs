@@ -1,0 +1,194 @@
+//! What the arbiter has to say: one variant for each line of its log.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::{ExitStatus, Pid, Signal};
+
+/// A line of the arbiter's log. `Display` gives the words, gunicorn's wherever it has them.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Report {
+    /// A worker ended too soon after its start, so its successor waits.
+    BackingOff {
+        /// The worker that ended.
+        pid: Pid,
+        /// Time until the next attempt.
+        delay: Duration,
+    },
+    /// A worker ended; nothing is said of a success.
+    Exited {
+        /// The worker that ended.
+        pid: Pid,
+        /// How.
+        status: ExitStatus,
+        /// Whether this arbiter had sent SIGKILL.
+        killed: bool,
+    },
+    /// No process could be made for a worker.
+    ForkFailed {
+        /// Why.
+        error: io::Error,
+        /// Time until the next attempt.
+        delay: Duration,
+    },
+    /// A worker did not finish in time and is killed.
+    GracefulTimeout {
+        /// The worker.
+        pid: Pid,
+    },
+    /// A signal is handled.
+    Handling(Signal),
+    /// A reload begins.
+    HangUp,
+    /// Why the arbiter ends with an error.
+    Reason(Halt),
+    /// The new workers could not boot, the old ones serve on.
+    ReloadAbandoned {
+        /// The worker that failed.
+        pid: Pid,
+    },
+    /// Another reload was asked for while the new workers were still booting.
+    ReloadSuperseded,
+    /// The arbiter ends.
+    ShuttingDown(Halt),
+    /// A process ended that is no worker: the arbiter is process 1 and inherits orphans.
+    Stranger {
+        /// The process that ended.
+        pid: Pid,
+        /// How.
+        status: ExitStatus,
+    },
+    /// A worker was silent for too long.
+    Timeout {
+        /// The worker.
+        pid: Pid,
+    },
+    /// A signal asks for what the arbiter does not do.
+    Unsupported(Signal),
+    /// The number of worker processes changed.
+    Workers(usize),
+    /// No more workers can be added.
+    WorkersMax(u32),
+}
+
+/// Why an arbiter ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Halt {
+    /// No worker has ever booted, because the application cannot be loaded.
+    AppLoad,
+    /// A signal asked for it.
+    Asked,
+    /// No worker has ever booted.
+    Boot,
+}
+
+/// How much a [`Report`] matters, with gunicorn's levels.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Severity {
+    /// For those who look for a fault.
+    Debug,
+    /// The normal life of a server.
+    Info,
+    /// Something to look at when there is time.
+    Warning,
+    /// Something failed.
+    Error,
+    /// A worker hangs.
+    Critical,
+}
+
+impl Halt {
+    /// The exit code of the arbiter: 0 for success, else that of the worker.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Asked => 0,
+            Self::Boot => 3,
+            Self::AppLoad => 4,
+        }
+    }
+}
+
+impl Report {
+    /// The level at which gunicorn logs this.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Self::Handling(_) | Self::HangUp | Self::ReloadSuperseded => Severity::Info,
+            Self::Stranger { .. } | Self::Unsupported(Signal::Winch) | Self::Workers(_) => {
+                Severity::Debug
+            }
+            Self::BackingOff { .. }
+            | Self::GracefulTimeout { .. }
+            | Self::Unsupported(_)
+            | Self::WorkersMax(_) => Severity::Warning,
+            Self::Exited { status, killed, .. } => match *status {
+                ExitStatus::Exited(_) => Severity::Error,
+                ExitStatus::Signaled(SIGTERM) => Severity::Info,
+                ExitStatus::Signaled(SIGKILL) if !killed => Severity::Error,
+                ExitStatus::Signaled(_) => Severity::Warning,
+            },
+            Self::ForkFailed { .. } | Self::Reason(_) | Self::ReloadAbandoned { .. } => {
+                Severity::Error
+            }
+            Self::ShuttingDown(Halt::Asked) => Severity::Info,
+            Self::ShuttingDown(_) => Severity::Error,
+            Self::Timeout { .. } => Severity::Critical,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BackingOff { pid, delay } => write!(
+                f,
+                "Worker (pid:{pid}) ended too soon after its start; the next start is in {} s.",
+                delay.as_secs_f32()
+            ),
+            Self::Exited { pid, status, killed } => match *status {
+                ExitStatus::Exited(_) => write!(f, "Worker (pid:{pid}) exited with {status}."),
+                ExitStatus::Signaled(SIGKILL) if !killed => {
+                    write!(f, "Worker (pid:{pid}) was sent {status}! Perhaps out of memory?")
+                }
+                ExitStatus::Signaled(_) => write!(f, "Worker (pid:{pid}) was sent {status}!"),
+            },
+            Self::ForkFailed { error, delay } => write!(
+                f,
+                "Cannot fork a worker: {error}; the next attempt is in {} s.",
+                delay.as_secs_f32()
+            ),
+            Self::GracefulTimeout { pid } => write!(f, "Worker graceful timeout (pid:{pid})"),
+            Self::Handling(signal) => write!(f, "Handling signal: {signal}"),
+            Self::HangUp => f.write_str("Hang up: Master"),
+            Self::Reason(Halt::AppLoad) => f.write_str("Reason: App failed to load."),
+            Self::Reason(Halt::Boot) => f.write_str("Reason: Worker failed to boot."),
+            Self::Reason(Halt::Asked) => f.write_str("Reason: Asked to stop."),
+            Self::ReloadAbandoned { pid } => write!(
+                f,
+                "Reload abandoned: the new worker (pid:{pid}) failed to boot, the old ones stay."
+            ),
+            Self::ReloadSuperseded => f.write_str("Reload begins anew."),
+            Self::ShuttingDown(_) => f.write_str("Shutting down: Master"),
+            Self::Stranger { pid, status } => {
+                write!(f, "Reaped unknown child process (pid:{pid}, status:{status})")
+            }
+            Self::Timeout { pid } => write!(f, "WORKER TIMEOUT (pid:{pid})"),
+            Self::Unsupported(Signal::Winch) => f.write_str("SIGWINCH ignored. Not daemonized"),
+            Self::Unsupported(signal) => write!(
+                f,
+                "{} signal ignored: it is not supported yet.",
+                signal.to_string().to_uppercase()
+            ),
+            Self::Workers(count) => write!(f, "{count} workers"),
+            Self::WorkersMax(limit) => {
+                write!(f, "No worker added: {limit} is the most that an arbiter keeps.")
+            }
+        }
+    }
+}
+
+const SIGKILL: i32 = nix::sys::signal::Signal::SIGKILL as i32;
+const SIGTERM: i32 = nix::sys::signal::Signal::SIGTERM as i32;

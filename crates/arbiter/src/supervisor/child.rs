@@ -1,0 +1,119 @@
+//! One worker's life, as its supervisor sees it.
+
+use std::time::Duration;
+
+use crate::{ExitStatus, Moment, Pid, WorkerId};
+
+/// One worker, from the wish for it to its end.
+#[derive(Debug)]
+pub(super) struct Child {
+    /// Unique among the children that exist.
+    pub(super) id: WorkerId,
+    /// Spawn counter of its latest process; 0 until the first fork.
+    pub(super) age: u64,
+    pub(super) generation: u64,
+    /// Starts in a row that did not last.
+    pub(super) strikes: u32,
+    pub(super) state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum State {
+    /// No process; one is forked at `until`.
+    Down { until: Moment },
+    /// `Action::Fork` is out; when `doomed`, whatever comes of it is stopped.
+    Forking { doomed: bool },
+    /// It has not said that it is ready. It may take its time, as with gunicorn.
+    Booting { pid: Pid },
+    /// It serves since then.
+    Ready { pid: Pid, since: Moment },
+    /// It hung and was told to abort. It is killed at `kill_at`, `None` once that is done; a
+    /// successor follows when it is gone.
+    Aborted { pid: Pid, kill_at: Option<Moment> },
+    /// It was told to stop, and nothing takes its place. `kill_at` as above.
+    Stopping { pid: Pid, kill_at: Option<Moment> },
+}
+
+impl Child {
+    pub(super) fn pid(&self) -> Option<Pid> {
+        match self.state {
+            State::Down { .. } | State::Forking { .. } => None,
+            State::Booting { pid }
+            | State::Ready { pid, .. }
+            | State::Aborted { pid, .. }
+            | State::Stopping { pid, .. } => Some(pid),
+        }
+    }
+
+    /// Whether it counts towards the wanted number, now or soon.
+    pub(super) fn is_wanted(&self) -> bool {
+        !matches!(self.state, State::Forking { doomed: true } | State::Stopping { .. })
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self.state, State::Down { .. })
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready { .. })
+    }
+
+    pub(super) fn is_killed(&self) -> bool {
+        matches!(
+            self.state,
+            State::Aborted { kill_at: None, .. } | State::Stopping { kill_at: None, .. }
+        )
+    }
+
+    /// The deadline of a process that was told to end and has not been killed.
+    pub(super) fn kill_at(&self) -> Option<Moment> {
+        match self.state {
+            State::Aborted { kill_at, .. } | State::Stopping { kill_at, .. } => kill_at,
+            State::Down { .. }
+            | State::Forking { .. }
+            | State::Booting { .. }
+            | State::Ready { .. } => None,
+        }
+    }
+
+    /// Its process ended at `now`: how long its successor has to wait.
+    ///
+    /// One early death may be chance, and is made good at once; a boot that fails will most
+    /// likely fail again.
+    pub(super) fn mourn(&mut self, status: ExitStatus, now: Moment) -> Duration {
+        match self.state {
+            State::Ready { since, .. } if now.saturating_since(since) >= SOON => {
+                self.strikes = 0;
+                Duration::ZERO
+            }
+            State::Ready { .. } if status.success() => CLEAN_EXIT_DELAY,
+            State::Ready { .. } => {
+                self.strikes += 1;
+                back_off(self.strikes - 1)
+            }
+            State::Aborted { .. } => Duration::ZERO,
+            State::Booting { .. }
+            | State::Down { .. }
+            | State::Forking { .. }
+            | State::Stopping { .. } => {
+                self.strikes += 1;
+                back_off(self.strikes)
+            }
+        }
+    }
+}
+
+/// Nothing after 0 failures, then 1, 2, 4 … 30 seconds.
+pub(super) fn back_off(failures: u32) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        1..=5 => Duration::from_secs(1 << (failures - 1)),
+        _ => BACK_OFF_MAX,
+    }
+}
+
+/// A worker that ends sooner than this after it was ready has not lasted.
+const SOON: Duration = Duration::from_secs(1);
+/// A worker that retires at once, again and again, forks ten times a second and no more.
+const CLEAN_EXIT_DELAY: Duration = Duration::from_millis(100);
+const BACK_OFF_MAX: Duration = Duration::from_secs(30);
