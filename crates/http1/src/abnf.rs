@@ -6,9 +6,9 @@ pub(crate) fn is_token(bytes: &[u8]) -> bool {
 }
 
 /// May these bytes stand in a field value or a reason phrase: `HTAB / SP / VCHAR / obs-text`
-/// (RFC 9110 §5.5)? No early exit: without one the compiler compares sixteen bytes at a time.
+/// (RFC 9110 §5.5)? No early exit: without one the compiler compares many bytes at a time.
 pub(crate) fn is_text(bytes: &[u8]) -> bool {
-    !bytes.iter().fold(false, |bad, &byte| bad | ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f))
+    !bytes.iter().fold(false, |found, &byte| found | is_control(byte))
 }
 
 /// Reads `1*DIGIT`. `None` for anything else, a sign and an empty string too, and on overflow.
@@ -39,12 +39,18 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
+/// `HTAB` is none, here.
+fn is_control(byte: u8) -> bool {
+    (byte < b' ' && byte != b'\t') || byte == 0x7f
+}
+
 #[expect(clippy::indexing_slicing, reason = "256 entries for the 256 values of a byte")]
 fn is_tchar(byte: u8) -> bool {
     TCHAR[usize::from(byte)]
 }
 
 /// A table, because a token is checked for every field of every response.
+#[expect(clippy::indexing_slicing, reason = "256 entries for the 256 values of a byte")]
 const TCHAR: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0_u8;

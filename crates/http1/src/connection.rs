@@ -40,7 +40,7 @@ pub struct Connection {
     input: BytesMut,
     state: State,
     exchange: Exchange,
-    /// `100-continue` was asked for and neither answered nor made needless.
+    /// `100-continue` was asked for, and neither answered nor made needless by the body.
     expects_continue: bool,
     /// The server wants the connection to end with this exchange.
     closing: bool,
@@ -69,6 +69,8 @@ impl Connection {
     /// Takes bytes that the peer sent. They are copied, so that one read buffer may serve many
     /// connections. Nothing is judged before [`next_event`](Self::next_event).
     pub fn receive_data(&mut self, data: &[u8]) {
+        // RFC 9110 §10.1.1: a peer that sends its body does not wait for us any longer.
+        self.expects_continue &= data.is_empty();
         if self.input.capacity() == 0 {
             // Just as large as needed: most requests arrive whole, and are given out whole.
             self.input = BytesMut::from(data);
@@ -109,8 +111,8 @@ impl Connection {
             Client::Idle(_) => self.read_head(),
         };
         if let Err(error) = result {
-            // A second failure is the first one, repeated: there is no transition for it.
-            self.state = self.state.after(Step::Failure(error)).unwrap_or(self.state);
+            // For a failure that is only repeated there is no transition, and none is needed.
+            self.state.take(Step::Failure(error)).unwrap_or_default();
         }
         result
     }
@@ -118,7 +120,7 @@ impl Connection {
     /// Does the peer wait for `100 Continue` before it sends the body (RFC 9110 §10.1.1)? It does
     /// not, or not any longer, once body bytes arrived or a response was begun.
     pub fn wants_continue(&self) -> bool {
-        self.expects_continue && self.input.is_empty()
+        self.expects_continue
     }
 
     /// Appends an informational response to `output`: `100 Continue`, `103 Early Hints`. To an
@@ -161,10 +163,10 @@ impl Connection {
     ) -> Result<Framing, SendError> {
         // A peer that was not told to continue may send the body or not: nobody knows what the next
         // bytes are.
-        let readable = !self.wants_continue() && !matches!(self.state.client, Client::Failed(_));
+        let readable = !self.expects_continue && !matches!(self.state.client, Client::Failed(_));
         let keep_alive = self.exchange.keep_alive && readable && !self.closing;
         let plan = Plan::new(head, Exchange { keep_alive, ..self.exchange }, &self.config)?;
-        self.take_step(Step::Response(BodyWriter::new(plan.framing)))?;
+        self.state.take(Step::Response(BodyWriter::new(plan.framing)))?;
         plan.write(head, &self.config, now, output);
         self.expects_continue = false;
         self.closing = !plan.keep_alive;
@@ -207,12 +209,12 @@ impl Connection {
                 return Err(SendError::Trailers);
             }
             Framing::Length(missing @ 1..) => {
-                self.take_step(Step::ResponseEnd { reuse: false })?;
+                self.state.take(Step::ResponseEnd { reuse: false })?;
                 return Err(SendError::BodyTooShort { missing });
             }
             Framing::Close | Framing::Length(0) | Framing::None => {}
         }
-        self.take_step(Step::ResponseEnd { reuse: !self.closing })
+        self.state.take(Step::ResponseEnd { reuse: !self.closing })
     }
 
     /// Makes the connection end with this exchange: a response that was not begun yet will say
@@ -236,7 +238,7 @@ impl Connection {
         if self.closing {
             return Err(SendError::WrongState);
         }
-        self.take_step(Step::NextCycle)?;
+        self.state.take(Step::NextCycle)?;
         if self.input.is_empty() {
             // A server holds thousands of idle connections: none of them holds a buffer.
             self.input = BytesMut::new();
@@ -258,15 +260,15 @@ impl Connection {
     fn read_head(&mut self) -> Result<Event, ProtocolError> {
         let Client::Idle(reader) = &mut self.state.client else { return Ok(Event::Paused) };
         let Some((head, line, verdict)) = reader.read(&mut self.input, &self.config)? else {
-            return Ok(match self.eof {
-                // gunicorn closes silently too: who leaves in the midst of a head wants no answer.
-                true => self.received(Step::Eof, Event::Closed),
-                false => Event::NeedData,
-            });
+            if !self.eof {
+                return Ok(Event::NeedData);
+            }
+            // gunicorn closes silently too: who leaves in the midst of a head wants no answer.
+            return Ok(self.received(Step::Eof, Event::Closed));
         };
         self.exchange =
             Exchange { version: line.version, method: line.kind, keep_alive: verdict.keep_alive };
-        self.expects_continue = verdict.expects_continue;
+        self.expects_continue = verdict.expects_continue && self.input.is_empty();
         let body = BodyReader::new(verdict.framing);
         Ok(self.received(Step::Request(body), Event::Request(head)))
     }
@@ -274,12 +276,8 @@ impl Connection {
     fn read_body(&mut self) -> Result<Event, ProtocolError> {
         let Client::Body(reader) = &mut self.state.client else { return Ok(Event::Paused) };
         match reader.read(&mut self.input, &self.config)? {
-            Part::Data(data) => {
-                self.expects_continue = false;
-                Ok(Event::Data(data))
-            }
+            Part::Data(data) => Ok(Event::Data(data)),
             Part::End(trailers) => {
-                self.expects_continue = false;
                 Ok(self.received(Step::MessageEnd, Event::EndOfMessage(trailers)))
             }
             Part::NeedData if self.eof => Err(ProtocolError::UnexpectedEof),
@@ -289,16 +287,9 @@ impl Connection {
 
     /// Takes a step of the peer's, which its state has allowed by reading so far.
     fn received(&mut self, step: Step, event: Event) -> Event {
-        let next = self.state.after(step);
-        debug_assert!(next.is_some(), "{step:?} in {:?}", self.state);
-        self.state = next.unwrap_or(self.state);
+        let taken = self.state.take(step);
+        debug_assert!(taken.is_ok(), "{step:?} in {:?}", self.state);
         event
-    }
-
-    /// Takes a step of ours, if the exchange allows it.
-    fn take_step(&mut self, step: Step) -> Result<(), SendError> {
-        self.state = self.state.after(step).ok_or(SendError::WrongState)?;
-        Ok(())
     }
 }
 

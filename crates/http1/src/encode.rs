@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::abnf;
 use crate::config::Config;
@@ -65,9 +65,7 @@ impl Plan {
         let length = found.content_length.or(head.length);
         let framing = Framing::of_response(version, method, head.status, length);
         let content_length = match framing {
-            Framing::Length(_) if found.content_length != length => {
-                length.map_or(ContentLength::AsGiven, ContentLength::Add)
-            }
+            Framing::Length(length) if found.content_length.is_none() => ContentLength::Add(length),
             Framing::Length(length) if head.length.is_some_and(|known| known != length) => {
                 return Err(SendError::ContentLength);
             }
@@ -82,7 +80,7 @@ impl Plan {
             date: !found.date,
             server: server.is_some(),
             content_length,
-            size: found.size + head.reason.len() + server.map_or(0, |name| name.len()) + ADDED_SIZE,
+            size: found.size + head.reason.len() + server.map_or(0, Bytes::len) + ADDED_SIZE,
         })
     }
 
@@ -102,10 +100,8 @@ impl Plan {
         if self.date {
             write_field(b"Date", &date::imf_fixdate(now), output);
         }
-        output.extend_from_slice(match self.keep_alive {
-            true => b"Connection: keep-alive\r\n",
-            false => b"Connection: close\r\n",
-        });
+        let connection: &[u8] = if self.keep_alive { b"keep-alive" } else { b"close" };
+        write_field(b"Connection", connection, output);
         if self.framing == Framing::Chunked {
             output.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
@@ -252,3 +248,148 @@ fn write_field(name: &[u8], value: &[u8], output: &mut BytesMut) {
 
 /// `": "` and CRLF.
 const SEPARATORS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    type Fields<'a> = &'a [(&'a [u8], &'a [u8])];
+
+    const GET: Exchange =
+        Exchange { version: Version::Http11, method: MethodKind::Other, keep_alive: true };
+
+    fn encode(exchange: Exchange, head: ResponseHead<'_>) -> Result<(String, Framing), SendError> {
+        let (config, mut output) = (Config::new().server("test"), BytesMut::new());
+        let plan = Plan::new(&head, exchange, &config)?;
+        plan.write(&head, &config, UNIX_EPOCH, &mut output);
+        assert!(output.len() <= plan.size, "{} bytes in {}", output.len(), plan.size);
+        Ok((String::from_utf8(output.to_vec()).unwrap(), plan.framing))
+    }
+
+    #[test]
+    fn what_is_added_comes_first_and_in_order() {
+        let head = ResponseHead::new(200, &[(b"X-A", b"1"), (b"x-a", b"2")]);
+        let (text, framing) = encode(GET, head).unwrap();
+        assert_eq!(framing, Framing::Chunked);
+        assert_eq!(
+            text,
+            "HTTP/1.1 200 OK\r\nServer: test\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+             Connection: keep-alive\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\nx-a: 2\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn what_the_caller_gave_is_not_added() {
+        let head = ResponseHead::new(
+            200,
+            &[(b"date", b"now"), (b"SERVER", b"mine"), (b"Connection", b"close")],
+        );
+        let (text, _) = encode(GET, head).unwrap();
+        assert_eq!(
+            text,
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\
+             date: now\r\nSERVER: mine\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn lengths() {
+        let length: Fields<'_> = &[(b"Content-Length", b"3")];
+        let head_request = Exchange { method: MethodKind::Head, ..GET };
+        let connect = Exchange { method: MethodKind::Connect, ..GET };
+        let http10 = Exchange { version: Version::Http10, ..GET };
+        for (exchange, status, headers, known, framing, line) in [
+            (GET, 200, length, None, Framing::Length(3), "Content-Length: 3\r\n"),
+            (GET, 200, length, Some(3), Framing::Length(3), "Content-Length: 3\r\n"),
+            (GET, 200, &[], Some(0), Framing::Length(0), "Content-Length: 0\r\n"),
+            (GET, 200, &[], Some(u64::MAX), Framing::Length(u64::MAX), "18446744073709551615"),
+            (GET, 204, length, Some(0), Framing::None, ""),
+            (GET, 304, length, None, Framing::None, "Content-Length: 3\r\n"),
+            (GET, 304, &[], Some(0), Framing::None, ""),
+            (head_request, 200, length, Some(0), Framing::None, "Content-Length: 3\r\n"),
+            (head_request, 200, &[], Some(0), Framing::None, ""),
+            (connect, 200, length, None, Framing::Close, ""),
+            (http10, 200, length, None, Framing::Length(3), "Content-Length: 3\r\n"),
+            (http10, 200, &[], None, Framing::Close, "Connection: close\r\n"),
+        ] {
+            let head = ResponseHead { length: known, ..ResponseHead::new(status, headers) };
+            let (text, found) = encode(exchange, head).unwrap();
+            assert_eq!(found, framing, "{text}");
+            assert!(text.contains(line), "{text}");
+            let lengths = text.matches("Content-Length").count();
+            assert_eq!(lengths, usize::from(line.contains(['3', '0', '1'])), "{text}");
+            assert!(text.starts_with(exchange.version.as_str()), "{text}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        use SendError as E;
+        let fields: [(Fields<'_>, SendError); 14] = [
+            (&[(b"", b"x")], E::FieldName),
+            (&[(b"a b", b"x")], E::FieldName),
+            (&[(b"a:", b"x")], E::FieldName),
+            (&[(b"a", b"x\r\nb: y")], E::FieldValue),
+            (&[(b"a", b"x\0")], E::FieldValue),
+            (&[(b"Transfer-Encoding", b"chunked")], E::TransferEncoding),
+            (&[(b"connection", b"keep-alive")], E::Connection),
+            (&[(b"Connection", b"close, upgrade")], E::Connection),
+            (&[(b"Connection", b"")], E::Connection),
+            (&[(b"Content-Length", b"")], E::ContentLength),
+            (&[(b"Content-Length", b"-1")], E::ContentLength),
+            (&[(b"Content-Length", b"1, 1")], E::ContentLength),
+            (&[(b"Content-Length", b"1"), (b"content-length", b"1")], E::ContentLength),
+            (&[(b"Content-Length", b"18446744073709551616")], E::ContentLength),
+        ];
+        for (headers, error) in fields {
+            assert_eq!(encode(GET, ResponseHead::new(200, headers)), Err(error), "{headers:?}");
+        }
+        let ok = ResponseHead::new(200, &[]);
+        for status in [0, 99, 100, 101, 199, 1000] {
+            let error = Err(E::Status(status));
+            assert_eq!(encode(GET, ResponseHead { status, ..ok }), error);
+        }
+        assert_eq!(encode(GET, ResponseHead { reason: b"a\r\n", ..ok }), Err(E::Reason));
+        let contradiction = ResponseHead {
+            length: Some(2),
+            ..ResponseHead::new(200, &[(b"Content-Length", b"3")])
+        };
+        assert_eq!(encode(GET, contradiction), Err(E::ContentLength));
+    }
+
+    #[test]
+    fn the_reason_may_be_missing() {
+        let (text, _) = encode(GET, ResponseHead::new(299, &[])).unwrap();
+        assert!(text.starts_with("HTTP/1.1 299 \r\n"), "{text}");
+    }
+
+    #[test]
+    fn informational_heads() {
+        let encode = |status, headers| {
+            let mut output = BytesMut::new();
+            informational(&ResponseHead::new(status, headers), &mut output)
+                .map(|()| String::from_utf8(output.to_vec()).unwrap())
+        };
+        assert_eq!(encode(100, &[]).unwrap(), "HTTP/1.1 100 Continue\r\n\r\n");
+        assert_eq!(
+            encode(103, &[(b"Link", b"</a>")]).unwrap(),
+            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        );
+        assert_eq!(encode(101, &[]), Err(SendError::Status(101)));
+        assert_eq!(encode(200, &[]), Err(SendError::Status(200)));
+        assert_eq!(encode(103, &[(b"Content-Length", b"0")]), Err(SendError::ContentLength));
+        assert_eq!(encode(103, &[(b"Connection", b"close")]), Err(SendError::Connection));
+    }
+
+    #[test]
+    fn trailers() {
+        let mut output = BytesMut::new();
+        last_chunk(Headers::new(&[(b"Digest", b"x")]), &mut output).unwrap();
+        last_chunk(Headers::empty(), &mut output).unwrap();
+        assert_eq!(&output[..], b"0\r\nDigest: x\r\n\r\n0\r\n\r\n");
+        let host = last_chunk(Headers::new(&[(b"Host", b"x")]), &mut output);
+        assert_eq!(host, Err(SendError::TrailerName));
+    }
+}

@@ -11,7 +11,8 @@ pub enum Event {
     /// The peer will send no further request: it closed the connection between two, or before one
     /// was complete. This event repeats.
     Closed,
-    /// A part of the body, never empty. How a body is cut into parts says nothing.
+    /// A part of the body, never empty. How a body is cut into parts says nothing. It shares the
+    /// buffer in which it was received: copy what is small and kept for long.
     Data(Bytes),
     /// The request is complete.
     EndOfMessage(Trailers),

@@ -73,7 +73,7 @@ impl fmt::Debug for RequestHead {
             .field("headers", &self.headers().len())
             .field("body", &self.framing)
             .field("keep_alive", &self.keep_alive)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

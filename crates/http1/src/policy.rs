@@ -30,6 +30,10 @@ pub(crate) fn judge<'a>(
 
 /// The fields that matter, as far as they were seen.
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a field or an option that was there or not"
+)]
 struct Seen {
     close: bool,
     content_length: Option<u64>,
@@ -47,9 +51,7 @@ impl Seen {
         // The length first: it tells most of a browser's fields apart without comparing a byte.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"Host") => {
-                if std::mem::replace(&mut self.host, true) {
-                    return Err(ProtocolError::DuplicateField("Host"));
-                }
+                once(&mut self.host, "Host")?;
                 if !target::is_host(value) {
                     return Err(ProtocolError::Host);
                 }
@@ -68,9 +70,7 @@ impl Seen {
                 }
             }
             12 if name.eq_ignore_ascii_case(b"Content-Type") => {
-                if std::mem::replace(&mut self.content_type, true) {
-                    return Err(ProtocolError::DuplicateField("Content-Type"));
-                }
+                once(&mut self.content_type, "Content-Type")?;
             }
             14 if name.eq_ignore_ascii_case(b"Content-Length") => {
                 let length = abnf::decimal(value).ok_or(ProtocolError::ContentLength)?;
@@ -107,6 +107,14 @@ impl Seen {
             expects_continue: http11 && self.expects_continue && framing.length() != Some(0),
         })
     }
+}
+
+/// Notes a field that may be there once.
+fn once(seen: &mut bool, name: &'static str) -> Result<(), ProtocolError> {
+    if std::mem::replace(seen, true) {
+        return Err(ProtocolError::DuplicateField(name));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

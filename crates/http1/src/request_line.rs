@@ -85,8 +85,7 @@ impl RequestLine {
 /// gunicorn's rule, narrower than RFC 9110 §9.1: a token of 3 to 20 characters without lower-case
 /// letters, since methods are case-sensitive and `get` is never meant, and without `#`.
 fn check_method(method: &[u8]) -> Result<(), ProtocolError> {
-    let conventional =
-        !method.iter().fold(false, |bad, &byte| bad | byte.is_ascii_lowercase() | (byte == b'#'));
+    let conventional = !method.iter().any(|byte| byte.is_ascii_lowercase() || *byte == b'#');
     if (3..=20).contains(&method.len()) && conventional && is_token(method) {
         Ok(())
     } else {
@@ -116,7 +115,7 @@ fn parse_version(version: &[u8]) -> Result<Version, ProtocolError> {
 pub(crate) struct LineReader {
     /// An empty line before the request line was skipped; a second one is not.
     skipped: bool,
-    /// 0 <= searched <= input.len(): no LF before it.
+    /// 0 <= searched <= length of the input: no LF before it.
     searched: usize,
 }
 

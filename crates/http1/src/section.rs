@@ -12,11 +12,11 @@ use crate::error::ProtocolError;
 pub(crate) struct Section {
     /// Where in the input the section begins.
     start: usize,
-    /// start <= line_start <= searched: where the line under search begins.
+    /// Where the line under search begins; start <= `line_start` <= searched.
     line_start: usize,
-    /// line_start <= searched <= input.len(): no LF between the two.
+    /// `line_start` <= searched <= length of the input: no LF between the first two.
     searched: usize,
-    /// Complete lines so far, 0 <= fields <= limit_request_fields.
+    /// Complete lines so far, 0 <= fields <= `limit_request_fields`.
     fields: usize,
 }
 

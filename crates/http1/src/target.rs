@@ -13,8 +13,7 @@ pub(crate) fn check(method: &[u8], target: &[u8]) -> Result<(), ProtocolError> {
     let right = visible
         && match (method, target) {
             (b"CONNECT", _) => is_authority(target, Port::Required),
-            (_, [b'/', ..]) => true,
-            (b"OPTIONS", b"*") => true,
+            (_, [b'/', ..]) | (b"OPTIONS", b"*") => true,
             _ => is_absolute(target),
         };
     if right { Ok(()) } else { Err(ProtocolError::Target) }
@@ -47,23 +46,20 @@ enum Port {
 
 /// `host [ ":" port ]` (RFC 3986 §3.2) with a host that is not empty.
 fn is_authority(authority: &[u8], port: Port) -> bool {
-    let (host, rest) = match authority {
-        [b'[', literal @ ..] => {
-            let Some(end) = literal.iter().position(|&byte| byte == b']') else { return false };
-            let (address, rest) = literal.split_at(end);
-            if !is_ip_literal(address) {
-                return false;
-            }
-            (address, rest.get(1..).unwrap_or_default())
+    let (host, rest) = if let [b'[', literal @ ..] = authority {
+        let Some(end) = literal.iter().position(|&byte| byte == b']') else { return false };
+        let (address, rest) = literal.split_at(end);
+        if !is_ip_literal(address) {
+            return false;
         }
-        _ => {
-            let end = authority.iter().position(|&byte| byte == b':').unwrap_or(authority.len());
-            let (name, rest) = authority.split_at(end);
-            if !is_registered_name(name) {
-                return false;
-            }
-            (name, rest)
+        (address, rest.get(1..).unwrap_or_default())
+    } else {
+        let end = authority.iter().position(|&byte| byte == b':').unwrap_or(authority.len());
+        let (name, rest) = authority.split_at(end);
+        if !is_registered_name(name) {
+            return false;
         }
+        (name, rest)
     };
     let right_port = match rest {
         [] => port == Port::Optional,
@@ -79,16 +75,13 @@ fn is_authority(authority: &[u8], port: Port) -> bool {
 fn is_registered_name(name: &[u8]) -> bool {
     let mut bytes = name.iter();
     while let Some(&byte) = bytes.next() {
-        let right = byte.is_ascii_alphanumeric()
-            || match byte {
-                b'-' | b'.' | b'_' | b'~' => true,
-                b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' => true,
-                b'%' => {
-                    bytes.next().is_some_and(u8::is_ascii_hexdigit)
-                        && bytes.next().is_some_and(u8::is_ascii_hexdigit)
-                }
-                _ => false,
-            };
+        let right = match byte {
+            b'%' => {
+                bytes.next().is_some_and(u8::is_ascii_hexdigit)
+                    && bytes.next().is_some_and(u8::is_ascii_hexdigit)
+            }
+            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte),
+        };
         if !right {
             return false;
         }
