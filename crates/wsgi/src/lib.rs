@@ -1,1 +1,32 @@
-//! PEP 3333 by PyO3.
+#![doc = include_str!("../README.md")]
+
+mod app;
+mod body;
+mod call;
+mod environ;
+mod error;
+mod errors;
+mod exchange;
+mod ffi;
+mod file_wrapper;
+mod import;
+mod input;
+mod keys;
+mod options;
+mod request;
+mod response;
+mod response_head;
+mod session;
+mod slot;
+mod start_response;
+mod target;
+
+pub use pyo3;
+
+pub use crate::app::App;
+pub use crate::error::{AppError, LoadError, Violation};
+pub use crate::exchange::Exchange;
+pub use crate::import::{Spec, SpecError};
+pub use crate::options::EnvironOptions;
+pub use crate::request::{Local, Peer, Request, Scheme};
+pub use crate::response_head::ResponseHead;

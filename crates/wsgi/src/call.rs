@@ -1,0 +1,108 @@
+//! What one call of the application shares with the objects that were handed to it.
+
+use std::io;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use crate::exchange::Exchange;
+use crate::response::{Fault, Response};
+use crate::slot::{Slot, Unavailable};
+
+/// The state of one request. `start_response`, `write` and `wsgi.input` see it as [`AnyCall`],
+/// because a Python class cannot be generic; the driver knows the kind of exchange.
+pub(crate) struct Call<S: ?Sized> {
+    pub(crate) response: Slot<Response>,
+    pub(crate) exchange: S,
+}
+
+pub(crate) type AnyCall = Call<dyn Lend>;
+
+/// A slot with an exchange of some kind in it.
+pub(crate) trait Lend: Send + Sync {
+    /// Lends the exchange to `work`.
+    fn lend(&self, work: &mut dyn FnMut(&mut dyn Exchange)) -> Result<(), Unavailable>;
+}
+
+impl<E: Exchange> Lend for Slot<E> {
+    fn lend(&self, work: &mut dyn FnMut(&mut dyn Exchange)) -> Result<(), Unavailable> {
+        let mut exchange = self.take()?;
+        work(&mut exchange);
+        self.give_back(exchange);
+        Ok(())
+    }
+}
+
+impl<E: Exchange> Call<Slot<E>> {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { response: Slot::new(), exchange: Slot::new() })
+    }
+}
+
+impl AnyCall {
+    /// Lends response and exchange to `work`.
+    pub(crate) fn transmit(
+        &self,
+        mut work: impl FnMut(&mut Response, &mut dyn Exchange) -> Result<(), Fault>,
+    ) -> Result<Result<(), Fault>, Unavailable> {
+        let mut response = self.response.take()?;
+        let mut result = Ok(());
+        let lent = self.exchange.lend(&mut |exchange| result = work(&mut response, exchange));
+        self.response.give_back(response);
+        lent.map(|()| result)
+    }
+
+    /// Makes a Python exception of an exchange's error, and remembers the error: should the
+    /// application let the exception through, then it was not its fault.
+    pub(crate) fn fail(&self, error: io::Error) -> PyErr {
+        let shown = io::Error::new(error.kind(), error.to_string());
+        // Busy if another thread starts the response just now: then it goes unremembered.
+        if let Ok(mut response) = self.response.take() {
+            response.set_failure(error);
+            self.response.give_back(response);
+        }
+        shown.into()
+    }
+}
+
+/// Sends one piece of the body, and the head before the first one that is not empty.
+///
+/// PEP 3333, "Buffering and Streaming": the piece is on its way before the application goes on.
+pub(crate) fn send_piece(
+    py: Python<'_>,
+    response: &mut Response,
+    exchange: &mut dyn Exchange,
+    piece: &[u8],
+) -> Result<(), Fault> {
+    if piece.is_empty() {
+        return Ok(());
+    }
+    response.send_head(exchange, None)?;
+    let mut left = response.admit(piece);
+    while !left.is_empty() {
+        let taken = attempt(py, exchange, |exchange| exchange.send_data(left))
+            .and_then(
+                |taken| if taken == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(taken) },
+            )
+            .map_err(Fault::Exchange)?;
+        left = left.get(taken..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Repeats an operation until it can be done, waiting detached from Python in between.
+pub(crate) fn attempt<R>(
+    py: Python<'_>,
+    exchange: &mut dyn Exchange,
+    mut operation: impl FnMut(&mut dyn Exchange) -> io::Result<R>,
+) -> io::Result<R> {
+    loop {
+        match operation(exchange) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                py.detach(|| exchange.wait())?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
