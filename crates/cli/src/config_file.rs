@@ -171,13 +171,122 @@ fn literal<'py>(py: Python<'py>, source: &str) -> PyResult<Bound<'py, PyAny>> {
 
 /// The exception as Python prints it, without a final newline.
 fn traceback(py: Python<'_>, error: &PyErr) -> String {
+    let parts = (error.get_type(py), error.value(py), error.traceback(py));
     let formatted = py
         .import("traceback")
-        .and_then(|module| module.call_method1("format_exception", (error.value(py),)))
+        .and_then(|module| module.call_method1("format_exception", parts))
         .and_then(|lines| lines.extract::<Vec<String>>());
     match formatted {
         Ok(lines) => lines.concat().trim_end().to_owned(),
         // Not even the traceback can be formatted: the exception in one line must do.
         Err(_) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_python<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
+        crate::embed::initialize(&["rgunicorn".into()]).unwrap();
+        Python::attach(work)
+    }
+
+    /// What a file with this content says, or its whole error with `FILE` for its path.
+    fn loaded(source: &str) -> Result<Vec<String>, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gunicorn.conf.py");
+        std::fs::write(&path, source).unwrap();
+        with_python(|py| load(py, &ConfigLocation::File(path.clone())))
+            .map(|layer| layer.iter().map(|(name, value, _)| format!("{name}={value}")).collect())
+            .map_err(|error| error.to_string().replace(&path.display().to_string(), "FILE"))
+    }
+
+    #[test]
+    fn names_of_settings_are_taken_and_others_are_not() {
+        let source = "import os\nfrom os.path import join\nWORKERS = 9\nhelper = lambda: 1\n\
+                      workers = 2 * 2 + 1\nbind = ['a:1', 'b:2']\ntimeout = '0x10'\n\
+                      check_config = True\naccesslog = None\nkeepalive = 1.5\n\
+                      loglevel = __name__\nlimit_request_body = 1 << 80\n\
+                      errorlog = os.path.basename(__file__)\nwsgi_app = ('a', ['b'])\n";
+        let expected = [
+            "accesslog=None",
+            "bind=['a:1', 'b:2']",
+            "check_config=True",
+            "errorlog='gunicorn.conf.py'",
+            "keepalive=1.5",
+            "limit_request_body=1208925819614629174706176",
+            "loglevel='__config__'",
+            "timeout='0x10'",
+            "workers=5",
+            "wsgi_app=['a', ['b']]",
+        ];
+        assert_eq!(loaded(source).unwrap(), expected);
+        assert_eq!(loaded("").unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn gunicorns_defaults_are_harmless() {
+        let lines = NOT_YET.iter().map(|row| format!("{} = {}", row.name, row.default));
+        let source = lines.collect::<Vec<_>>().join("\n");
+        assert_eq!(loaded(&source).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn anything_else_of_gunicorns_is_refused_by_name() {
+        for row in NOT_YET {
+            let expected = format!(
+                "{} in FILE is a gunicorn setting that rgunicorn does not support yet",
+                row.name
+            );
+            assert_eq!(loaded(&format!("{} = object()", row.name)), Err(expected));
+        }
+        for hook in HOOKS {
+            let source = format!("def {hook}(*args): pass");
+            let expected = format!("hook {hook} in FILE is not supported yet");
+            assert_eq!(loaded(&source), Err(expected));
+        }
+    }
+
+    #[test]
+    fn exceptions_come_with_their_traceback() {
+        let raised = loaded("workers = 1\n1 / 0\n").unwrap_err();
+        let expected = "Failed to read config file: FILE\nTraceback (most recent call last):\n  \
+                        File \"FILE\", line 2, in <module>\n    1 / 0\n";
+        assert!(raised.starts_with(expected), "{raised}");
+        assert!(raised.ends_with("ZeroDivisionError: division by zero"), "{raised}");
+        let syntax = loaded("workers =").unwrap_err();
+        assert!(syntax.ends_with("SyntaxError: invalid syntax"), "{syntax}");
+        let exit = loaded("raise SystemExit(5)").unwrap_err();
+        assert!(exit.ends_with("SystemExit: 5"), "{exit}");
+    }
+
+    #[test]
+    fn files_and_modules_that_are_not_there() {
+        let error = |location| with_python(|py| load(py, &location)).unwrap_err().to_string();
+        let missing = error(ConfigLocation::File("/no/such.py".into()));
+        assert_eq!(missing, "'/no/such.py' doesn't exist");
+        let directory = error(ConfigLocation::File("/".into()));
+        assert_eq!(directory, "can't read '/': Is a directory (os error 21)");
+        let module = error(ConfigLocation::Module("no_such_module".into()));
+        assert!(module.contains("No module named 'no_such_module'"), "{module}");
+    }
+
+    #[test]
+    fn a_second_load_sees_the_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("second_load_config.py");
+        with_python(|py| crate::python::insert_path(py, directory.path())).unwrap();
+        for location in [
+            ConfigLocation::File(path.clone()),
+            ConfigLocation::Module("second_load_config".into()),
+        ] {
+            for workers in [2, 3] {
+                std::fs::write(&path, format!("workers = {workers}")).unwrap();
+                let layer = with_python(|py| load(py, &location)).unwrap();
+                let value = layer.iter().next().map(|(_, value, _)| value.clone());
+                assert_eq!(value, Some(Raw::Int(workers)), "{location:?}");
+            }
+        }
     }
 }

@@ -229,3 +229,102 @@ fn virtualenv_version(virtualenv: &Path) -> Option<String> {
         .find(|(key, _)| matches!(key.trim(), "version" | "version_info"))
         .map(|(_, version)| minor_version(version.trim()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory with an empty file at each of `paths`.
+    fn tree(paths: &[&str]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for path in paths {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        directory
+    }
+
+    #[test]
+    fn the_order_in_which_an_interpreter_is_looked_for() {
+        let tree = tree(&[
+            "venv/bin/python3.11",
+            "empty/bin/python3.9",
+            "usr/bin/python3.11",
+            "home/shims/python3.11",
+            "built/python3.11",
+        ]);
+        let at = |path: &str| tree.path().join(path);
+        // virtual environment, PATH, built for, expected
+        let cases: [(&str, &[&str], &str, Option<&str>); 9] = [
+            ("venv", &["usr/bin"], "built/python3.11", Some("venv/bin/python3.11")),
+            ("", &["usr/bin"], "built/python3.11", Some("usr/bin/python3.11")),
+            ("", &["nothing", "usr/bin"], "built/python3.11", Some("usr/bin/python3.11")),
+            ("empty", &["usr/bin"], "built/python3.11", Some("usr/bin/python3.11")),
+            ("gone", &["usr/bin"], "built/python3.11", Some("usr/bin/python3.11")),
+            ("", &["home/shims", "usr/bin"], "built/python3.11", Some("built/python3.11")),
+            ("", &["home/shims"], "gone/python3.11", Some("home/shims/python3.11")),
+            ("", &[], "built/python3.11", Some("built/python3.11")),
+            ("", &[], "gone/python3.11", None),
+        ];
+        for (virtualenv, path, built_for, expected) in cases {
+            let virtualenv = Some(at(virtualenv)).filter(|_| !virtualenv.is_empty());
+            let path = env::join_paths(path.iter().map(|directory| at(directory))).unwrap();
+            let found = choose_python("3.11", virtualenv.as_deref(), &path, Some(&at(built_for)));
+            assert_eq!(found.unwrap(), expected.map(at), "{virtualenv:?} {path:?}");
+        }
+    }
+
+    #[test]
+    fn a_virtual_environment_of_another_version() {
+        let tree = tree(&["bin/python3.11"]);
+        for (text, found) in [
+            ("home = /usr\nversion = 3.12.1\n", Some("3.12")),
+            ("version_info = 3.9.2.final.0\n", Some("3.9")),
+            ("version = 3.11.2\n", None),
+            ("home = /usr\n", None),
+        ] {
+            fs::write(tree.path().join("pyvenv.cfg"), text).unwrap();
+            let chosen = choose_python("3.11", Some(tree.path()), OsStr::new(""), None);
+            let message = chosen.err().map(|error| error.to_string());
+            let path = tree.path().display();
+            let expected = found.map(|found| {
+                format!(
+                    "this rgunicorn was built for Python 3.11, but the virtual environment {path} \
+                     is for Python {found}; rebuild it with PYO3_PYTHON={path}/bin/python cargo \
+                     install rgunicorn"
+                )
+            });
+            assert_eq!(message, expected);
+        }
+    }
+
+    #[test]
+    fn the_interpreter_starts_with_our_arguments_and_a_real_executable() {
+        initialize(&["rgunicorn".into(), "app:app".into()]).unwrap();
+        assert!(is_initialized());
+        let (arguments, executable, is_main) = Python::attach(|py| {
+            let sys = py.import("sys").unwrap();
+            let threading = py.import("threading").unwrap();
+            let main = threading.call_method0("main_thread").unwrap();
+            let current = threading.call_method0("current_thread").unwrap();
+            (
+                sys.getattr("argv").unwrap().extract::<Vec<String>>().unwrap(),
+                sys.getattr("executable").unwrap().extract::<PathBuf>().unwrap(),
+                main.is(&current),
+            )
+        });
+        assert_eq!(arguments, ["rgunicorn", "app:app"]);
+        assert!(is_main);
+        let version = std::process::Command::new(executable).arg("--version").output().unwrap();
+        let version = String::from_utf8(version.stdout).unwrap();
+        assert!(version.starts_with(&format!("Python {}.", built_version())), "{version}");
+    }
+
+    #[test]
+    fn versions() {
+        assert_eq!(minor_version("3.11.7 (main, Jan 1)"), "3.11");
+        assert_eq!(minor_version("3.13.0+"), "3.13");
+        assert!(choose_python("3.11", None, OsStr::new(""), None).unwrap().is_none());
+    }
+}

@@ -133,3 +133,60 @@ fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_full_pipe_loses_no_line() {
+        let (mut reader, writer) = UnixStream::pair().unwrap();
+        writer.set_nonblocking(true).unwrap();
+        let line = vec![b'x'; 4 << 20];
+        let length = line.len();
+        let writing = std::thread::spawn(move || write_all(writer.as_fd(), &line));
+        let mut received = Vec::new();
+        reader.read_to_end(&mut received).unwrap();
+        writing.join().unwrap();
+        assert_eq!(received.len(), length);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_catastrophe() {
+        let (reader, writer) = UnixStream::pair().unwrap();
+        drop(reader);
+        write_all(writer.as_fd(), b"nobody reads this\n");
+    }
+
+    #[test]
+    fn reopening_finds_the_new_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, old) = (directory.path().join("log"), directory.path().join("log.1"));
+        let log = LogFile::open(&LogTarget::File(path.clone()), Standard::Error).unwrap();
+        log.write_line(b"one\n");
+        std::fs::rename(&path, &old).unwrap();
+        log.write_line(b"two\n");
+        log.reopen().unwrap();
+        log.write_line(b"three\n");
+        assert_eq!(std::fs::read_to_string(&old).unwrap(), "one\ntwo\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("missing/log");
+        let target = LogTarget::File(path.clone());
+        let error = LogFile::open(&target, Standard::Error).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("'{}' isn't writable [No such file or directory (os error 2)]", path.display())
+        );
+        let log = LogFile::open(&LogTarget::Standard, Standard::Error).unwrap();
+        assert!(log.redirect(&target).is_err());
+        log.reopen().unwrap();
+    }
+}

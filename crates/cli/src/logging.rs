@@ -120,3 +120,72 @@ fn severity(metadata: &Metadata<'_>) -> LogLevel {
         Level::Debug | Level::Trace => LogLevel::Debug,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::LogTarget;
+
+    /// What a log of this level holds after one record of each kind.
+    fn written(level: LogLevel) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("error.log");
+        let settings = Settings {
+            errorlog: LogTarget::File(path.clone()),
+            loglevel: level,
+            ..Settings::default()
+        };
+        let logger = Logger::open(&settings).unwrap();
+        for (level, target, message) in [
+            (Level::Debug, "x", "2 workers"),
+            (Level::Info, "x", "Starting"),
+            (Level::Warn, "x", "Careful"),
+            (Level::Error, "x", "Traceback:\n  line"),
+            (Level::Error, CRITICAL, "WORKER TIMEOUT (pid:1)"),
+            (Level::Error, WSGI_ERRORS, "the application's own"),
+        ] {
+            let args = format_args!("{message}");
+            let mut record = Record::builder();
+            logger.log(&record.level(level).target(target).args(args).build());
+        }
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn lines_are_gunicorns() {
+        let lines = written(LogLevel::Debug);
+        let pid = std::process::id();
+        let expected = [
+            format!("[{pid}] [DEBUG] 2 workers"),
+            format!("[{pid}] [INFO] Starting"),
+            format!("[{pid}] [WARNING] Careful"),
+            format!("[{pid}] [ERROR] Traceback:"),
+            "  line".to_owned(),
+            format!("[{pid}] [CRITICAL] WORKER TIMEOUT (pid:1)"),
+            "the application's own".to_owned(),
+        ];
+        assert_eq!(lines.len(), expected.len());
+        for (line, expected) in lines.iter().zip(&expected) {
+            assert!(line.ends_with(expected), "{line:?}, not {expected:?}");
+            if expected.starts_with('[') {
+                let time = line.strip_suffix(expected.as_str()).unwrap().trim();
+                let time = time.trim_matches(['[', ']']);
+                jiff::fmt::strtime::parse("%Y-%m-%d %H:%M:%S %z", time).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn levels_filter_and_the_applications_lines_pass() {
+        for (level, count) in [
+            (LogLevel::Debug, 7),
+            (LogLevel::Info, 6),
+            (LogLevel::Warning, 5),
+            (LogLevel::Error, 4),
+            (LogLevel::Critical, 2),
+        ] {
+            assert_eq!(written(level).len(), count, "{level}");
+        }
+    }
+}

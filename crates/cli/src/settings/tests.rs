@@ -1,5 +1,7 @@
 //! Every row of the tables, by flag, by file value, and by the full text of its errors.
 
+use std::path::Path;
+
 use super::*;
 
 fn file(name: &'static str, value: Raw) -> Layer {
@@ -30,7 +32,7 @@ fn values_that_are_right() {
         ("bind", text("a:1,[::1]:2, unix:/s"), |s| bind(s) == ["a:1", "[::1]:2", "unix:/s"]),
         ("bind", Raw::List(vec![text("a:1"), text("b:2")]), |s| bind(s) == ["a:1", "b:2"]),
         ("bind", text(""), |s| bind(s) == ["0.0.0.0:8000"]),
-        ("chdir", text("/"), |s| s.chdir == PathBuf::from("/")),
+        ("chdir", text("/"), |s| s.chdir == Path::new("/")),
         ("check_config", Raw::Bool(true), |s| s.check_config),
         ("check_config", text("TRUE"), |s| s.check_config),
         ("check_config", Raw::None, |s| !s.check_config),
