@@ -62,9 +62,7 @@ impl Client {
     }
 
     fn new(stream: Stream) -> Self {
-        Self {
-            stream: BufReader::new(stream),
-        }
+        Self { stream: BufReader::new(stream) }
     }
 
     /// Sends bytes.
@@ -182,9 +180,8 @@ impl Client {
             if line.is_empty() {
                 return Ok(response);
             }
-            let (name, value) = line
-                .split_once(':')
-                .ok_or_else(|| invalid(format!("header line {line:?}")))?;
+            let (name, value) =
+                line.split_once(':').ok_or_else(|| invalid(format!("header line {line:?}")))?;
             response.headers.push((name.into(), value.trim().into()));
         }
     }
@@ -247,8 +244,7 @@ impl Response {
 
     /// Whether the server announces that it closes the connection after this response.
     pub fn closes(&self) -> bool {
-        self.header("Connection")
-            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        self.header("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 }
 

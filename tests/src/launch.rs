@@ -47,8 +47,7 @@ impl Launch {
     /// Adds arguments.
     #[must_use]
     pub fn args(mut self, arguments: &[&str]) -> Self {
-        self.arguments
-            .extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
@@ -119,10 +118,7 @@ impl Launch {
         // app.pyc would not notice.
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         command.envs(self.environment);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         (command, self.directory)
     }
 }

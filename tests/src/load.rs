@@ -84,16 +84,12 @@ impl Load {
     pub fn wait_for_answers(&self, count: usize) {
         let total = |report: &Report| report.answered.values().sum::<usize>();
         let enough = total(&self.shared.report.lock().unwrap()) + count;
-        self.wait(&format!("{count} answers"), |report| {
-            total(report) >= enough
-        });
+        self.wait(&format!("{count} answers"), |report| total(report) >= enough);
     }
 
     /// Waits for an answer with this body.
     pub fn wait_for_body(&self, body: &str) {
-        self.wait(&format!("the answer {body:?}"), |report| {
-            report.answered.contains_key(body)
-        });
+        self.wait(&format!("the answer {body:?}"), |report| report.answered.contains_key(body));
     }
 
     /// Lets every client finish its request, and tells what became of all.
@@ -126,10 +122,7 @@ impl Drop for Load {
 impl Shared {
     fn ask(&self, address: SocketAddr, connections: Connections) {
         while !self.stopping.load(Ordering::Relaxed) {
-            let mut connection = Connection {
-                connected: Instant::now(),
-                answered_before: None,
-            };
+            let mut connection = Connection { connected: Instant::now(), answered_before: None };
             match Client::try_connect(address) {
                 Ok(client) => self.ask_on(client, connections, &mut connection),
                 Err(error) => self.lose(connection, format!("no connection: {error}")),
@@ -144,9 +137,8 @@ impl Shared {
             Connections::KeepAlive => "GET / HTTP/1.1\r\nHost: test\r\n\r\n",
         };
         while !self.stopping.load(Ordering::Relaxed) {
-            let answer: io::Result<Response> = client
-                .try_send(request.as_bytes())
-                .and_then(|()| client.try_receive());
+            let answer: io::Result<Response> =
+                client.try_send(request.as_bytes()).and_then(|()| client.try_receive());
             match answer {
                 Ok(response) if response.status == 200 => {
                     let closes = response.closes() || connections == Connections::Close;

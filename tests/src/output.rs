@@ -22,9 +22,7 @@ struct Lines {
 
 impl Output {
     pub(crate) fn collect(stream: impl Read + Send + 'static) -> Self {
-        let output = Self {
-            shared: Arc::default(),
-        };
+        let output = Self { shared: Arc::default() };
         let collector = output.clone();
         thread::spawn(move || {
             let mut stream = BufReader::new(stream);
@@ -56,9 +54,7 @@ impl Output {
 
     /// Waits until every process that could still write here is gone.
     pub(crate) fn wait_for_end(&self) -> Vec<String> {
-        self.wait("the last writer's end", |lines| {
-            lines.ended.then(|| lines.lines.clone())
-        })
+        self.wait("the last writer's end", |lines| lines.ended.then(|| lines.lines.clone()))
     }
 
     fn wait<T>(&self, what: &str, found: impl Fn(&Lines) -> Option<T>) -> T {
@@ -85,9 +81,6 @@ impl Output {
 
     fn lock(&self) -> MutexGuard<'_, Lines> {
         // A failed assertion in `wait` poisons the lock; what it guards is whole nevertheless.
-        self.shared
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.shared.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

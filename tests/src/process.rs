@@ -72,10 +72,7 @@ impl Stat {
             return None;
         }
         Some(Self {
-            process: Process {
-                pid,
-                started: fields[19].parse().ok()?,
-            },
+            process: Process { pid, started: fields[19].parse().ok()? },
             parent: fields[1].parse().ok()?,
         })
     }

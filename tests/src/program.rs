@@ -26,8 +26,7 @@ fn build() -> PathBuf {
         .expect("cargo can be started");
     assert!(built.status.success(), "the server does not build");
     let messages = String::from_utf8(built.stdout).expect("cargo speaks UTF-8");
-    let (_, executable) = messages
-        .rsplit_once(r#""executable":""#)
-        .expect("cargo names the executable");
+    let (_, executable) =
+        messages.rsplit_once(r#""executable":""#).expect("cargo names the executable");
     executable.split('"').next().unwrap().into()
 }

@@ -45,6 +45,16 @@ pub struct Finished {
     pub stderr: String,
 }
 
+impl Finished {
+    /// The text after `Error: `, with which gunicorn ends over a setting it cannot use.
+    pub fn error(&self) -> &str {
+        match self.stderr.split_once("\nError: ") {
+            Some((_, error)) => error.trim_end(),
+            None => panic!("no error: {self:?}"),
+        }
+    }
+}
+
 impl Server {
     /// Starts a server with these arguments and this `app.py`, and waits until it listens.
     pub fn start(arguments: &[&str], source: &str) -> Self {
@@ -52,9 +62,7 @@ impl Server {
     }
 
     pub(crate) fn spawn(mut command: Command, directory: TempDir) -> Self {
-        let mut child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = child.stdout.take().expect("standard output is piped");
         let stderr = child.stderr.take().expect("standard error is piped");
         Self {
@@ -177,9 +185,7 @@ impl Server {
     }
 
     fn wait_for_master(&mut self) -> ExitStatus {
-        eventually("the master's end", || {
-            self.child.try_wait().expect("a child can be waited for")
-        })
+        eventually("the master's end", || self.child.try_wait().expect("a child can be waited for"))
     }
 }
 
@@ -205,10 +211,7 @@ impl Drop for Server {
     }
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the log of a failed test is its explanation"
-)]
+#[expect(clippy::print_stderr, reason = "the log of a failed test is its explanation")]
 fn eprint_log(log: &str) {
     eprintln!("--- the server's standard error:\n{log}\n---");
 }

@@ -14,9 +14,8 @@ fn hello_is_served() {
 
 #[test]
 fn hello_is_served_on_a_unix_socket() {
-    let server = Launch::new(include_str!("../../examples/hello.py"))
-        .bind(&["unix:server.sock"])
-        .start();
+    let server =
+        Launch::new(include_str!("../../examples/hello.py")).bind(&["unix:server.sock"]).start();
     let mut client = Client::connect_unix(&server.path("server.sock"));
     assert_eq!(client.get("/").text(), "Hello, World!\n");
     assert_eq!(server.stop(Signal::SIGTERM).code, Some(0));
@@ -24,10 +23,8 @@ fn hello_is_served_on_a_unix_socket() {
 
 #[test]
 fn flask_is_served_from_a_virtual_environment() {
-    let server = Launch::new(FLASK)
-        .env("VIRTUAL_ENV", virtualenv())
-        .args(&["--workers", "2"])
-        .start();
+    let server =
+        Launch::new(FLASK).env("VIRTUAL_ENV", virtualenv()).args(&["--workers", "2"]).start();
     let mut client = server.connect();
     assert_eq!(client.get("/hello/J%C3%BCrgen").text(), "Hello, Jürgen!");
 

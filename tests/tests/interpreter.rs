@@ -13,10 +13,7 @@ fn the_interpreter_is_the_one_of_the_build() {
     });
     let python = std::env::var_os("PYO3_PYTHON").unwrap_or_else(|| "python3".into());
     let built = std::process::Command::new(python)
-        .args([
-            "-c",
-            "import sys; print('%d.%d.%d' % sys.version_info[:3], end='')",
-        ])
+        .args(["-c", "import sys; print('%d.%d.%d' % sys.version_info[:3], end='')"])
         .output()
         .unwrap();
     assert_eq!(running, String::from_utf8(built.stdout).unwrap());

@@ -1,0 +1,407 @@
+//! HTTP/1.1 on the wire: RFC 9112, and what gunicorn's users rely on.
+
+use rgunicorn_tests::{Connections, Launch, Load, Server, Signal};
+
+/// Answers with what it was asked; `/stream` without a length, `/status/NNN` with that status.
+const ECHO: &str = r#"
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    body = environ["wsgi.input"].read()
+    answer = b"%s %s [%s]" % (
+        environ["REQUEST_METHOD"].encode(), path.encode("latin-1"), body)
+    if path == "/stream":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return iter([b"first ", b"", b"second"])
+    if path.startswith("/status/"):
+        start_response(path[len("/status/"):] + " Chosen", [])
+        return []
+    start_response("200 OK", [("Content-Length", str(len(answer)))])
+    return [answer]
+"#;
+
+#[test]
+fn a_connection_serves_many_requests() {
+    let server = Server::start(&[], ECHO);
+    let mut client = server.connect();
+    for number in 0..100 {
+        let response = client.get(&format!("/{number}"));
+        assert_eq!(response.text(), format!("GET /{number} []"));
+        assert!(!response.closes());
+    }
+    client.send("GET /last HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let response = client.receive();
+    assert_eq!(response.text(), "GET /last []");
+    assert!(response.closes());
+    assert!(client.is_closed());
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_keepalive() {
+    let server = Server::start(&["--keep-alive", "1"], ECHO);
+    let mut client = server.connect();
+    assert!(!client.get("/").closes());
+    assert!(client.is_closed());
+}
+
+#[test]
+fn no_keepalive_closes_after_each_response() {
+    let server = Server::start(&["--keep-alive", "0"], ECHO);
+    let mut client = server.connect();
+    assert!(client.get("/").closes());
+    assert!(client.is_closed());
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let server = Server::start(&[], ECHO);
+    let mut client = server.connect();
+    let requests: Vec<String> = (0..50)
+        .map(|number| {
+            format!("POST /{number} HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{number:02}")
+        })
+        .collect();
+    client.send(requests.concat());
+    for number in 0..50 {
+        assert_eq!(client.receive().text(), format!("POST /{number} [{number:02}]"));
+    }
+}
+
+#[test]
+fn a_request_may_come_byte_by_byte() {
+    let server = Server::start(&[], ECHO);
+    let mut client = server.connect();
+    let request = "POST /slow HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello";
+    for byte in request.as_bytes() {
+        client.send([*byte]);
+    }
+    assert_eq!(client.receive().text(), "POST /slow [hello]");
+}
+
+#[test]
+fn a_chunked_upload_is_decoded() {
+    let server = Server::start(&[], ECHO);
+    let mut client = server.connect();
+    client.send(
+        "POST /up HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n\
+         5\r\nhello\r\n1;name=value\r\n \r\n00005\r\nworld\r\n0\r\nX-Sum: 1\r\n\r\n",
+    );
+    assert_eq!(client.receive().text(), "POST /up [hello world]");
+    assert_eq!(client.get("/next").text(), "GET /next []");
+}
+
+#[test]
+fn uploads_of_all_sizes_arrive_whole() {
+    let server = Server::start(&[], COUNT);
+    let mut client = server.connect();
+    // Around the sizes of socket buffers, and past the one from which bodies wait in a file.
+    for size in [0, 1, 4_095, 65_536, 1 << 20, (1 << 20) + 1, 5_000_000] {
+        let body: Vec<u8> = (0..251_u8).cycle().take(size).collect();
+        let expected = format!("{size} {}", checksum(&body));
+        assert_eq!(client.post("/", &body).text(), expected);
+    }
+}
+
+const COUNT: &str = "
+import zlib
+
+def app(environ, start_response):
+    body = environ['wsgi.input'].read()
+    start_response('200 OK', [])
+    return [b'%d %d' % (len(body), zlib.adler32(body))]
+";
+
+/// Adler-32, RFC 1950 §8.2: the one of Python's checksums that takes three lines here.
+fn checksum(bytes: &[u8]) -> u32 {
+    let (low, high) = bytes.iter().fold((1, 0), |(low, high), byte| {
+        let low = (low + u32::from(*byte)) % 65_521;
+        (low, (high + low) % 65_521)
+    });
+    high << 16 | low
+}
+
+#[test]
+fn an_expected_continue_is_sent_before_the_body() {
+    let server = Server::start(&[], ECHO);
+    let mut client = server.connect();
+    client.send(
+        "POST /up HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+    );
+    let interim = client.receive();
+    assert_eq!((interim.status, interim.reason.as_str()), (100, "Continue"));
+    client.send("hello");
+    assert_eq!(client.receive().text(), "POST /up [hello]");
+}
+
+#[test]
+fn an_unknown_expectation_fails() {
+    let server = Server::start(&[], ECHO);
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\nExpect: 200-maybe\r\n\r\n");
+    assert_eq!(client.receive().status, 417);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn head_gets_the_fields_of_get_and_no_body() {
+    let server = Server::start(&[], ECHO);
+    let mut client = server.connect();
+    client.send("HEAD /page HTTP/1.1\r\nHost: test\r\n\r\n");
+    let response = client.receive_head();
+    assert_eq!(response.status, 200);
+    assert_eq!(response.header("Content-Length"), Some("13"));
+    assert_eq!(client.get("/next").text(), "GET /next []");
+}
+
+#[test]
+fn statuses_without_a_body_have_none() {
+    let server = Server::start(&[], ECHO);
+    let mut client = server.connect();
+    for status in [204, 304] {
+        let response = client.get(&format!("/status/{status}"));
+        assert_eq!((response.status, response.reason.as_str()), (status, "Chosen"));
+        assert_eq!(response.header("Transfer-Encoding"), None);
+        assert_eq!(client.get("/next").text(), "GET /next []");
+    }
+}
+
+#[test]
+fn a_response_without_length_is_chunked() {
+    let server = Server::start(&[], ECHO);
+    let mut client = server.connect();
+    let response = client.get("/stream");
+    assert_eq!(response.text(), "first second");
+    // An empty chunk would end the body: PEP 3333 lets the application yield one at any time.
+    assert_eq!(response.chunks, Some(vec![6, 6]));
+    assert_eq!(client.get("/next").text(), "GET /next []");
+}
+
+#[test]
+fn http_1_0_is_answered_in_its_own_terms() {
+    let server = Server::start(&[], ECHO);
+    let mut client = server.connect();
+    client.send("GET /stream HTTP/1.0\r\n\r\n");
+    let response = client.receive();
+    assert_eq!(response.header("Transfer-Encoding"), None);
+    assert_eq!(response.text(), "first second");
+
+    let mut client = server.connect();
+    client.send("GET /a HTTP/1.0\r\n\r\n");
+    assert_eq!(client.receive().text(), "GET /a []");
+    assert!(client.is_closed());
+
+    let mut client = server.connect();
+    for path in ["/a", "/b"] {
+        client.send(format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+        assert_eq!(client.receive().text(), format!("GET {path} []"));
+    }
+}
+
+#[test]
+fn a_response_is_dated_and_says_whether_the_connection_stays() {
+    let server = Server::start(&[], ECHO);
+    let response = server.get("/");
+    assert_eq!(response.version, "HTTP/1.1");
+    // RFC 9110 §5.6.7: Sun, 06 Nov 1994 08:49:37 GMT
+    let date = response.header("Date").unwrap();
+    assert!(date.len() == 29 && date.ends_with(" GMT"), "{date:?}");
+    assert!(matches!(response.header("Connection"), None | Some("keep-alive")));
+}
+
+/// What no two servers may understand differently, or what is simply wrong.
+#[test]
+fn malformed_requests_are_refused_and_harm_nobody() {
+    let cases: &[(&str, &str)] = &[
+        ("no request line", "hello\r\n\r\n"),
+        ("no version", "GET /\r\nHost: test\r\n\r\n"),
+        ("two spaces", "GET  / HTTP/1.1\r\nHost: test\r\n\r\n"),
+        ("lower-case method", "get / HTTP/1.1\r\nHost: test\r\n\r\n"),
+        ("relative target", "GET a HTTP/1.1\r\nHost: test\r\n\r\n"),
+        ("control in the target", "GET /\x01 HTTP/1.1\r\nHost: test\r\n\r\n"),
+        ("bare LF after the request line", "GET / HTTP/1.1\nHost: test\r\n\r\n"),
+        ("bare LF after a field", "GET / HTTP/1.1\r\nHost: test\n\r\n"),
+        ("space before the colon", "GET / HTTP/1.1\r\nHost : test\r\n\r\n"),
+        ("no colon", "GET / HTTP/1.1\r\nHost: test\r\nnonsense\r\n\r\n"),
+        ("empty name", "GET / HTTP/1.1\r\nHost: test\r\n: a\r\n\r\n"),
+        ("folded field", "GET / HTTP/1.1\r\nHost: test\r\nA: b\r\n c\r\n\r\n"),
+        ("NUL in a value", "GET / HTTP/1.1\r\nHost: test\r\nA: b\0c\r\n\r\n"),
+        ("two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+        (
+            "length and coding",
+            "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\
+             Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "two lengths",
+            "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+        ),
+        ("a list of lengths", "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 3, 3\r\n\r\nabc"),
+        ("a signed length", "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: +3\r\n\r\nabc"),
+        (
+            "a length beyond counting",
+            "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+        ),
+        (
+            "chunked twice",
+            "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "chunked not last",
+            "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "chunked in HTTP/1.0",
+            "POST / HTTP/1.0\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "a chunk size with a prefix",
+            "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",
+        ),
+        (
+            "a negative chunk size",
+            "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nabc\r\n0\r\n\r\n",
+        ),
+        (
+            "a chunk longer than its size",
+            "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
+        ),
+        (
+            "a chunk line with bare LF",
+            "POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
+        ),
+    ];
+    let server = Server::start(&["--keep-alive", "60"], ECHO);
+    let mut bystander = server.connect();
+    let worker = server.wait_for_workers(1);
+    for (name, request) in cases {
+        let mut client = server.connect();
+        client.send(request);
+        let response = client.try_receive().unwrap_or_else(|error| {
+            panic!("{name}: {error}");
+        });
+        assert_eq!(response.status, 400, "{name}");
+        assert!(response.closes(), "{name}");
+        assert!(client.read_to_end().is_empty(), "{name}: more than one response");
+        assert_eq!(bystander.get("/fine").status, 200, "after {name}");
+    }
+    assert_eq!(server.workers(), worker);
+}
+
+#[test]
+fn what_follows_a_refused_request_is_not_served() {
+    let server = Server::start(&[], ECHO);
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n";
+    let answer = server.exchange(format!(
+        "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\nContent-Length: 44\r\n\r\n{smuggled}"
+    ));
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.").count(), 1, "{answer}");
+}
+
+#[test]
+fn an_unknown_transfer_coding_is_not_implemented() {
+    let server = Server::start(&[], ECHO);
+    let mut client = server.connect();
+    client
+        .send("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: zip, chunked\r\n\r\n0\r\n\r\n");
+    assert_eq!(client.receive().status, 501);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn limits_are_enforced_at_their_value() {
+    let server = Server::start(
+        &["--limit-request-line=50", "--limit-request-fields=3", "--limit-request-field_size=40"],
+        ECHO,
+    );
+    // The limits count bytes as gunicorn does: the line without CRLF, a field with it.
+    let line = |length: usize| {
+        let target = "a".repeat(length - "GET / HTTP/1.1".len());
+        format!("GET /{target} HTTP/1.1\r\nHost: test\r\n\r\n")
+    };
+    let fields = |count: usize| {
+        let more = "A: b\r\n".repeat(count - 1);
+        format!("GET / HTTP/1.1\r\nHost: test\r\n{more}\r\n")
+    };
+    let field = |length: usize| {
+        let value = "b".repeat(length - "A: \r\n".len());
+        format!("GET / HTTP/1.1\r\nHost: test\r\nA: {value}\r\n\r\n")
+    };
+    for (request, status) in [
+        (line(50), 200),
+        (line(51), 414),
+        (line(5_000), 414),
+        (fields(3), 200),
+        (fields(4), 431),
+        (fields(500), 431),
+        (field(39), 200),
+        (field(42), 431),
+        (field(5_000), 431),
+    ] {
+        let mut client = server.connect();
+        client.send(&request);
+        let response = client.receive();
+        assert_eq!(response.status, status, "{request:?}");
+        assert_eq!(response.closes(), status != 200, "{request:?}");
+    }
+}
+
+#[test]
+fn an_endless_head_is_refused_before_it_ends() {
+    let server = Server::start(&[], ECHO);
+    for (start, status) in [("GET /", 414), ("GET / HTTP/1.1\r\nHost: test\r\nA: ", 431)] {
+        let mut client = server.connect();
+        client.send(start);
+        // The server may refuse and close while this is on its way.
+        drop(client.try_send("a".repeat(100_000).as_bytes()));
+        assert_eq!(client.receive().status, status);
+    }
+}
+
+#[test]
+fn a_body_above_its_limit_is_refused() {
+    let server = Server::start(&["--limit-request-body", "1000"], ECHO);
+    let mut client = server.connect();
+    assert_eq!(client.post("/", &[b'a'; 1_000]).status, 200);
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1001\r\n\r\n");
+    assert_eq!(client.receive().status, 413);
+    assert!(client.is_closed());
+
+    let mut client = server.connect();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n");
+    client.send([b'a'; 1_000]);
+    client.send("\r\n1\r\n");
+    assert_eq!(client.receive().status, 413);
+}
+
+#[test]
+fn a_client_that_leaves_is_forgotten() {
+    let server = Server::start(&[], ECHO);
+    for sent in ["", "GET / HT", "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nabc"] {
+        let mut client = server.connect();
+        client.send(sent);
+        client.shut_down_sending();
+        assert_eq!(client.read_to_end(), b"", "after {sent:?}");
+    }
+    assert_eq!(server.get("/").status, 200);
+}
+
+#[test]
+fn a_client_that_has_said_all_still_gets_its_answer() {
+    let server = Server::start(&[], ECHO);
+    let mut client = server.connect();
+    client.send("GET /half-closed HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.shut_down_sending();
+    assert_eq!(client.receive().text(), "GET /half-closed []");
+}
+
+#[test]
+fn many_connections_are_served_by_one_worker() {
+    let server = Launch::new(ECHO).start();
+    for connections in [Connections::KeepAlive, Connections::Close] {
+        let load = Load::start(&server, connections, 32);
+        load.wait_for_answers(2_000);
+        assert_eq!(load.stop().lost, []);
+    }
+    assert_eq!(server.stop(Signal::SIGTERM).code, Some(0));
+}

@@ -1,0 +1,169 @@
+//! Both logs, line by line: operators and their tools know them from gunicorn.
+
+use rgunicorn_tests::{Launch, Server, Signal};
+
+const APP: &str = "
+def app(environ, start_response):
+    if environ['PATH_INFO'] == '/broken':
+        raise LookupError('not here')
+    start_response('200 OK', [('Content-Length', '5')])
+    return [b'hello']
+";
+
+/// Replaces each digit by `0`, so that times and pids compare equal.
+fn mask(line: &str) -> String {
+    line.chars().map(|character| if character.is_ascii_digit() { '0' } else { character }).collect()
+}
+
+/// The pid, level and message of `[2026-11-21 08:49:34 +0000] [7] [INFO] message`; nothing of a line
+/// that looks otherwise.
+fn parts(line: &str) -> (&str, &str, &str) {
+    let parse = || {
+        let (time, rest) = line.split_once("] [")?;
+        let (pid, rest) = rest.split_once("] [")?;
+        let (level, message) = rest.split_once("] ")?;
+        let times = ["[0000-00-00 00:00:00 +0000", "[0000-00-00 00:00:00 -0000"];
+        times.contains(&&*mask(time)).then_some((pid, level, message))
+    };
+    parse().unwrap_or_default()
+}
+
+#[test]
+fn the_error_log_tells_the_life_of_the_server() {
+    let server = Server::start(&[], APP);
+    server.get("/");
+    let port = server.address().port();
+    let master = server.master().pid().to_string();
+    let worker = server.workers()[0].pid().to_string();
+    let finished = server.stop(Signal::SIGTERM);
+    let lines: Vec<&str> = finished.stderr.lines().collect();
+    let log: Vec<_> = lines.iter().map(|line| parts(line)).collect();
+
+    let (pid, level, starting) = log[0];
+    assert_eq!((pid, level), (&*master, "INFO"));
+    assert!(starting.starts_with("Starting "), "{starting}");
+    let listening = format!("Listening at: http://127.0.0.1:{port} ({master})");
+    let booting = format!("Booting worker with pid: {worker}");
+    let exiting = format!("Worker exiting (pid: {worker})");
+    assert_eq!(
+        log[1..],
+        [
+            (&*master, "INFO", &*listening),
+            (&*master, "INFO", "Using worker: sync"),
+            (&*worker, "INFO", &*booting),
+            (&*master, "INFO", "Handling signal: term"),
+            (&*worker, "INFO", &*exiting),
+            (&*master, "INFO", "Shutting down: Master"),
+        ]
+    );
+    assert_eq!(finished.stdout, "");
+}
+
+#[test]
+fn several_addresses_are_listed() {
+    let server = Launch::new(APP).bind(&["127.0.0.1:0", "unix:server.sock"]).start();
+    let line = server.wait_for("Listening at: ");
+    let port = server.address().port();
+    let master = server.master().pid();
+    let expected = format!("Listening at: http://127.0.0.1:{port},unix:server.sock ({master})");
+    assert!(line.ends_with(&expected), "{line}");
+}
+
+#[test]
+fn a_failed_request_is_logged_with_its_traceback() {
+    let server = Server::start(&[], APP);
+    assert_eq!(server.get("/broken").status, 500);
+    server.wait_for("LookupError: not here");
+    let log = server.log();
+    let start =
+        log.iter().position(|line| line.contains("Error handling request GET /broken")).unwrap();
+    assert_eq!(parts(&log[start]).1, "ERROR");
+    assert_eq!(log[start + 1], "Traceback (most recent call last):");
+    assert!(log[start..].iter().any(|line| line.contains("app.py\", line 4, in app")));
+}
+
+#[test]
+fn a_refused_request_is_a_warning() {
+    let server = Server::start(&[], APP);
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost : test\r\n\r\n");
+    assert_eq!(client.receive().status, 400);
+    let line = server.wait_for("Invalid request from ip=127.0.0.1: ");
+    assert_eq!(parts(&line).1, "WARNING");
+}
+
+#[test]
+fn the_level_decides_what_is_kept() {
+    let server =
+        Launch::new(APP).bind(&["unix:server.sock"]).args(&["--log-level", "error"]).spawn();
+    rgunicorn_tests::eventually("the socket", || server.path("server.sock").exists().then_some(()));
+    let mut client = rgunicorn_tests::Client::connect_unix(&server.path("server.sock"));
+    assert_eq!(client.get("/broken").status, 500);
+    let finished = server.stop(Signal::SIGTERM);
+    assert_eq!(finished.code, Some(0));
+    let first = finished.stderr.lines().next().unwrap();
+    assert_eq!(parts(first).2, "Error handling request GET /broken");
+    assert!(!finished.stderr.contains("INFO"), "{}", finished.stderr);
+}
+
+#[test]
+fn the_access_log_has_the_default_format() {
+    let server = Server::start(&["--access-logfile", "-"], APP);
+    for (request, line) in [
+        (
+            "GET /plain HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
+            r#""GET /plain HTTP/1.1" 200 5 "-" "-""#,
+        ),
+        (
+            "POST /a%20b?c=d&e HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
+             Referer: http://test/from\r\nUser-Agent: a \"quoted\" browser\r\n\
+             Content-Length: 2\r\n\r\nhi",
+            r#""POST /a%20b?c=d&e HTTP/1.1" 200 5 "http://test/from" "a \"quoted\" browser""#,
+        ),
+        ("GET /old HTTP/1.0\r\n\r\n", r#""GET /old HTTP/1.0" 200 5 "-" "-""#),
+        (
+            "GET /broken HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
+            r#""GET /broken HTTP/1.1" 500"#,
+        ),
+    ] {
+        server.exchange(request);
+        let logged = server.wait_for_stdout(line);
+        // 127.0.0.1 - - [21/Nov/2026:08:49:34 +0000] "GET …
+        let (start, _) = logged.split_once(line).unwrap();
+        let masked = mask(start).replace(" -0000]", " +0000]");
+        let (client, time) = masked.split_once('[').unwrap();
+        assert_eq!(client, "000.0.0.0 - - ");
+        let (date, rest) = time.split_at("21/Nov/2026".len());
+        assert!(date.starts_with("00/") && date.ends_with("/0000"), "{logged}");
+        assert_eq!(rest, ":00:00:00 +0000] ");
+    }
+}
+
+#[test]
+fn an_access_log_line_cannot_be_forged() {
+    let server = Server::start(&["--access-logfile", "-"], APP);
+    server.exchange(
+        b"GET /a HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
+          User-Agent: x\" 200 5\t\\\xff\xc2\x85\r\n\r\n",
+    );
+    server.exchange("GET /end HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    server.wait_for_stdout("GET /end");
+    let finished = server.stop(Signal::SIGTERM);
+    let lines: Vec<&str> = finished.stdout.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains(r#""x\" 200 5"#), "{lines:?}");
+    assert!(lines[0].chars().all(|character| !character.is_control()), "{lines:?}");
+}
+
+#[test]
+fn every_request_is_logged_once() {
+    let server = Server::start(&["--access-logfile", "-", "--workers", "2"], APP);
+    for _ in 0..5 {
+        let mut client = server.connect();
+        for _ in 0..20 {
+            client.get("/");
+        }
+    }
+    let finished = server.stop(Signal::SIGTERM);
+    assert_eq!(finished.stdout.lines().count(), 100);
+}
