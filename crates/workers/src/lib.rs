@@ -1,1 +1,39 @@
-//! Pre-fork HTTP workers.
+//! Pre-fork HTTP workers: a reactor that no slow client can hold up, and the handlers behind it.
+//!
+//! A [`Server`] is what an arbiter's workers are made of. It accepts, reads, times out and
+//! flushes without blocking, and calls its [`Handler`] only when a request is complete, body
+//! included. Slow heads, slow bodies, slow readers and idle keep-alive connections cost no
+//! application thread.
+//!
+//! Without features this is a pre-fork server for a Rust handler, and no Python is near. The
+//! feature `wsgi` adds [`WsgiHandler`] and the fork that CPython needs.
+
+mod access;
+mod client;
+mod context;
+mod handler;
+mod options;
+mod output;
+mod pace;
+mod poller;
+#[cfg(feature = "wsgi")]
+mod python;
+mod reactor;
+mod serve;
+mod server;
+mod slots;
+mod spool;
+mod stream;
+mod timers;
+#[cfg(feature = "wsgi")]
+mod wsgi;
+
+pub use access::{Record, RequestLog};
+pub use client::Client;
+pub use handler::{ConnectionError, Handler, Outcome};
+pub use options::Options;
+#[cfg(feature = "wsgi")]
+pub use python::PythonForker;
+pub use server::Server;
+#[cfg(feature = "wsgi")]
+pub use wsgi::WsgiHandler;

@@ -1,0 +1,39 @@
+//! What is known of a request once it has been answered.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use rgunicorn_http1::RequestHead;
+
+/// One answered request, as an access log or a counter sees it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Record<'a> {
+    /// The request as it came.
+    pub request: &'a RequestHead,
+    /// The client's address; absent for a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// The status that was sent, 100 to 599.
+    pub status: u16,
+    /// Body bytes of the response, without chunk framing.
+    pub sent_bytes: u64,
+    /// When the handler was called.
+    pub started: SystemTime,
+    /// From then until the response lay with the kernel or in the connection's output buffer.
+    pub duration: Duration,
+}
+
+/// Receives every answered request, on the thread that served it.
+///
+/// The unit type is a log that keeps nothing.
+pub trait RequestLog: Send + Sync + 'static {
+    /// Called once per request, after the response and before the connection's next request.
+    fn request_done(&self, record: &Record<'_>) {
+        let _ = record;
+    }
+
+    /// `SIGUSR1`: files were renamed and are to be opened anew.
+    fn reopen(&self) {}
+}
+
+impl RequestLog for () {}

@@ -1,0 +1,66 @@
+//! What answers requests.
+
+use std::io;
+
+use rgunicorn_http1::{RequestHead, SendError};
+
+use crate::client::Client;
+
+/// Answers requests: a WSGI application is one, a Rust type can be another.
+///
+/// A request arrives when it is complete, body included, so no handler ever waits for a slow
+/// client to send.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request. The connection comes back in the [`Outcome`]; a handler that drops it
+    /// closes it.
+    ///
+    /// # Errors
+    /// The connection is of no more use; it has been dropped.
+    fn handle(&self, request: &RequestHead, client: Client) -> Result<Outcome, ConnectionError>;
+
+    /// The life of the thread that calls [`handle`](Self::handle). An interpreter attaches here,
+    /// once: to attach for each request would cost more than the rest of it.
+    fn thread(&self, run: &mut dyn FnMut()) {
+        run();
+    }
+
+    /// Called around everything that may wait. An interpreter detaches here.
+    fn blocking(&self, wait: &mut (dyn FnMut() + Send)) {
+        wait();
+    }
+
+    /// Called after each such wait, on the process's main thread: here an interpreter runs the
+    /// signal handlers that became pending meanwhile.
+    fn woken(&self) {}
+}
+
+/// What became of the connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Answered, or to be closed because it was answered in part: the connection itself knows.
+    Done(Client),
+    /// As `Done`, and the worker must end: it was told so in the midst of the request.
+    Last(Client),
+}
+
+/// Why a response could not be sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectionError {
+    /// The client is gone, or took no byte within the write timeout.
+    #[error("the connection failed")]
+    Io(#[from] io::Error),
+    /// The handler broke the protocol, for instance by a second head.
+    #[error("the response is not one")]
+    Response(#[from] SendError),
+}
+
+impl From<ConnectionError> for io::Error {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::Io(error) => error,
+            ConnectionError::Response(error) => Self::new(io::ErrorKind::InvalidInput, error),
+        }
+    }
+}

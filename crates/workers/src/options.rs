@@ -1,0 +1,65 @@
+//! What an embedder may decide about a worker.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rgunicorn_http1::Config;
+
+/// Limits and times of one worker. Names and defaults are gunicorn's where gunicorn has them.
+///
+/// ```
+/// use std::time::Duration;
+/// use rgunicorn_workers::Options;
+///
+/// let mut options = Options::default();
+/// options.keepalive = Some(Duration::from_secs(5));
+/// assert_eq!(options.body_timeout, Duration::from_secs(30));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Longest silence within a request's body. Default 30 s.
+    pub body_timeout: Duration,
+    /// Connections that one worker holds at most; at the limit it stops accepting, and clients
+    /// wait in the listener's queue. Default 10,000.
+    pub connections: usize,
+    /// From the first byte of a request, or from accepting a connection, to the end of the
+    /// head. Default 30 s.
+    pub header_timeout: Duration,
+    /// The protocol's limits and the `Server` field.
+    pub http1: Arc<Config>,
+    /// How long an idle connection waits for its next request; `None` closes after each
+    /// response. Default 2 s.
+    pub keepalive: Option<Duration>,
+    /// Largest request body in bytes, answered with 413 beyond; `None` is without limit.
+    /// Default 1 GiB.
+    pub limit_request_body: Option<u64>,
+    /// Bodies up to this many bytes wait in memory, larger ones in an unlinked file.
+    /// Default 1 MiB.
+    pub request_buffer_size: usize,
+    /// Bytes of a streamed response that wait for a slow reader before the application waits
+    /// with them. Default 1 MiB.
+    pub response_buffer_size: usize,
+    /// Where bodies that do not fit into memory go; `None` is the system's temporary folder.
+    pub tmp_upload_dir: Option<PathBuf>,
+    /// Longest time in which a reader takes not one byte of its response. Default 30 s.
+    pub write_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            body_timeout: Duration::from_secs(30),
+            connections: 10_000,
+            header_timeout: Duration::from_secs(30),
+            http1: Arc::new(Config::default()),
+            keepalive: Some(Duration::from_secs(2)),
+            limit_request_body: Some(1 << 30),
+            request_buffer_size: 1 << 20,
+            response_buffer_size: 1 << 20,
+            tmp_upload_dir: None,
+            write_timeout: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Forking a process that runs CPython.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::unistd::{ForkResult, fork};
+use pyo3::exceptions::PySystemExit;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyCFunction;
+use rgunicorn_arbiter::{Fork, Forker, Pid};
+
+/// Forks as `os.fork` does: attached, and between the hooks that keep the interpreter's locks
+/// whole, re-seed `random` and run the application's `os.register_at_fork` callbacks. Needed as
+/// soon as the arbiter's own process has started Python.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct PythonForker;
+
+impl Forker for PythonForker {
+    fn fork(&mut self) -> io::Result<Fork> {
+        // One closure around both sides: no attachment crosses the fork half done.
+        Python::attach(|_| {
+            before_fork();
+            let forked = fork_here();
+            match &forked {
+                Ok(Fork::Child) => after_fork_in_child(),
+                Ok(Fork::Parent { .. }) | Err(_) => after_fork_in_parent(),
+            }
+            forked
+        })
+    }
+}
+
+#[expect(unsafe_code, reason = "there is no safe fork")]
+fn fork_here() -> io::Result<Fork> {
+    // SAFETY: the arbiter is single-threaded while it forks, as far as it is ours: threads that an
+    // application started before are treated as CPython itself treats them, by its hooks.
+    match unsafe { fork() }? {
+        ForkResult::Child => Ok(Fork::Child),
+        ForkResult::Parent { child } => Ok(Fork::Parent { child: Pid::from_raw(child.as_raw()) }),
+    }
+}
+
+#[expect(unsafe_code, reason = "CPython has these hooks for servers that fork themselves")]
+fn before_fork() {
+    // SAFETY: the caller is attached; one of the two other hooks follows in each process.
+    unsafe { ffi::PyOS_BeforeFork() }
+}
+
+#[expect(unsafe_code, reason = "CPython has these hooks for servers that fork themselves")]
+fn after_fork_in_child() {
+    // SAFETY: follows `before_fork` on the same, attached thread, the only one of the child.
+    unsafe { ffi::PyOS_AfterFork_Child() }
+}
+
+#[expect(unsafe_code, reason = "CPython has these hooks for servers that fork themselves")]
+fn after_fork_in_parent() {
+    // SAFETY: follows `before_fork` on the same, attached thread.
+    unsafe { ffi::PyOS_AfterFork_Parent() }
+}
+
+/// Makes `SIGABRT`, by which the arbiter ends a worker that hangs, raise `SystemExit` in the
+/// midst of the request, as gunicorn does: its traceback tells where the application hung, and
+/// the client gets a 500. A call that never returns to the interpreter is killed a second later.
+///
+/// The flag says that it happened.
+pub(crate) fn raise_on_abort(py: Python<'_>) -> PyResult<Arc<AtomicBool>> {
+    let aborted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&aborted);
+    let handler = PyCFunction::new_closure(py, None, None, move |_, _| -> PyResult<()> {
+        flag.store(true, Ordering::Relaxed);
+        Err(PySystemExit::new_err(1))
+    })?;
+    let signal = py.import("signal")?;
+    signal.call_method1("signal", (signal.getattr("SIGABRT")?, handler))?;
+    Ok(aborted)
+}

@@ -1,0 +1,61 @@
+//! One request, from the handler's call to the record of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant, SystemTime};
+
+use rgunicorn_http1::RequestHead;
+
+use crate::access::{Record, RequestLog};
+use crate::client::{Client, Next};
+use crate::handler::{Handler, Outcome};
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) struct Served {
+    /// The connection and what is to become of it; `None` when it is gone.
+    pub(crate) client: Option<(Client, Next)>,
+    pub(crate) duration: Duration,
+    pub(crate) finished: Instant,
+    /// The worker is to end.
+    pub(crate) last: bool,
+}
+
+/// The single path that every request takes. A panic in the handler costs its connection, and
+/// nothing else.
+pub(crate) fn serve_one<H: Handler, L: RequestLog>(
+    handler: &H,
+    log: &L,
+    request: &RequestHead,
+    client: Client,
+) -> Served {
+    let (started, clock) = (SystemTime::now(), Instant::now());
+    let peer = client.peer();
+    let outcome = catch_unwind(AssertUnwindSafe(|| handler.handle(request, client)));
+    let (client, last) = match outcome {
+        Ok(Ok(Outcome::Done(client))) => (Some(client), false),
+        Ok(Ok(Outcome::Last(client))) => (Some(client), true),
+        Ok(Err(error)) => {
+            log::debug!("connection lost while answering: {error}");
+            (None, false)
+        }
+        Err(_) => {
+            log::error!("the handler panicked; its connection is closed");
+            (None, false)
+        }
+    };
+    let client = client.and_then(|mut client| {
+        let next = client.finish(request);
+        let (status, sent_bytes) = client.sent();
+        let duration = clock.elapsed();
+        log.request_done(&Record { request, peer, status, sent_bytes, started, duration });
+        match next {
+            Ok(next) => Some((client, next)),
+            Err(error) => {
+                log::debug!("connection lost while answering: {error}");
+                None
+            }
+        }
+    });
+    let finished = Instant::now();
+    Served { client, duration: finished - clock, finished, last }
+}

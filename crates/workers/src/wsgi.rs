@@ -1,0 +1,171 @@
+//! A WSGI application as a [`Handler`].
+
+use std::fmt::Write;
+use std::io;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use pyo3::prelude::*;
+use rgunicorn_arbiter::Address;
+use rgunicorn_http1::{Framing, RequestHead, ResponseHead};
+use rgunicorn_wsgi::{App, AppError, Exchange, Local, Peer, Request, Scheme};
+
+use crate::client::Client;
+use crate::handler::{ConnectionError, Handler, Outcome};
+use crate::python::raise_on_abort;
+
+/// Calls a WSGI application, on the process's main thread, attached to Python for life.
+#[derive(Debug)]
+pub struct WsgiHandler {
+    aborted: Arc<AtomicBool>,
+    app: App,
+}
+
+impl WsgiHandler {
+    /// Takes the application and the signal by which the arbiter ends a worker that hangs.
+    ///
+    /// # Errors
+    /// Not called on Python's main thread.
+    pub fn new(py: Python<'_>, app: App) -> PyResult<Self> {
+        Ok(Self { aborted: raise_on_abort(py)?, app })
+    }
+}
+
+impl Handler for WsgiHandler {
+    fn handle(&self, head: &RequestHead, client: Client) -> Result<Outcome, ConnectionError> {
+        let local = client.local().map(Arc::clone);
+        let (mut address, peer) = (IpText::new(), client.peer());
+        let request = Request {
+            method: head.method(),
+            target: head.target(),
+            version: head.version().as_str(),
+            headers: head.headers(),
+            scheme: Scheme::Http,
+            peer: match peer {
+                Some(peer) => Peer::Tcp { address: address.write(peer.ip()), port: peer.port() },
+                None => Peer::Unix,
+            },
+            local: match local.as_deref() {
+                Some(Address::Tcp { host, port, .. }) => Local::Tcp { address: host, port: *port },
+                _ => Local::Unix,
+            },
+            has_body: head.body() != Framing::None,
+        };
+        let (mut client, result) = self.app.call(request, client);
+        if let Err(error) = result {
+            report(head, &error);
+            if !error.is_complete() {
+                client.send_error(500, "");
+            }
+        }
+        Ok(if self.aborted.load(Ordering::Relaxed) {
+            Outcome::Last(client)
+        } else {
+            Outcome::Done(client)
+        })
+    }
+
+    fn thread(&self, run: &mut dyn FnMut()) {
+        Python::attach(|_| run());
+    }
+
+    fn blocking(&self, wait: &mut (dyn FnMut() + Send)) {
+        Python::attach(|py| py.detach(wait));
+    }
+
+    fn woken(&self) {
+        Python::attach(|py| {
+            if let Err(error) = py.check_signals() {
+                log::error!("Exception in a signal handler\n{error}");
+            }
+        });
+    }
+}
+
+/// A client that went away is its own affair; everything else is the application's, and its
+/// developer needs to know where.
+fn report(head: &RequestHead, error: &AppError) {
+    let (method, target) = (head.method(), String::from_utf8_lossy(head.target()));
+    match error {
+        AppError::Disconnected(cause) => {
+            log::debug!("Ignored premature client disconnection. {method} {target}: {cause}");
+        }
+        _ => match error.traceback() {
+            Some(traceback) => {
+                log::error!("Error handling request {method} {target}\n{}", traceback.trim_end());
+            }
+            None => log::error!("Error handling request {method} {target}: {error}"),
+        },
+    }
+}
+
+/// What the application does to its connection.
+impl Exchange for Client {
+    fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Self::read_body(self, buffer)
+    }
+
+    fn send_head(&mut self, head: &rgunicorn_wsgi::ResponseHead<'_>) -> io::Result<()> {
+        let mut response = ResponseHead::new(head.status, head.headers);
+        response.reason = head.reason;
+        response.length = head.length;
+        Ok(Self::send_head(self, &response)?)
+    }
+
+    fn send_data(&mut self, data: &[u8]) -> io::Result<usize> {
+        Ok(Self::send_data(self, data)?)
+    }
+
+    fn send_rest(&mut self, data: Bytes) -> io::Result<()> {
+        Ok(Self::send_rest(self, data)?)
+    }
+
+    fn send_file(&mut self, file: BorrowedFd<'_>, range: Range<u64>) -> io::Result<u64> {
+        Ok(Self::send_file(self, file, range)?)
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        Self::wait(self)
+    }
+}
+
+/// An IP address in text, without an allocation.
+#[derive(Debug)]
+struct IpText {
+    /// `INET6_ADDRSTRLEN` is 46.
+    bytes: [u8; 46],
+    /// `0 <= length <= bytes.len()`
+    length: usize,
+}
+
+impl IpText {
+    fn new() -> Self {
+        Self { bytes: [0; 46], length: 0 }
+    }
+
+    fn write(&mut self, address: IpAddr) -> &str {
+        // The longest address fits; a failed write would leave a shorter text, not a wrong one.
+        match write!(self, "{}", address.to_canonical()) {
+            Ok(()) | Err(_) => self.as_str(),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        let written = self.bytes.get(..self.length).unwrap_or_default();
+        std::str::from_utf8(written).unwrap_or_default()
+    }
+}
+
+impl Write for IpText {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.length + text.len();
+        let room = self.bytes.get_mut(self.length..end).ok_or(std::fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
