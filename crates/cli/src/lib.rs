@@ -1,8 +1,12 @@
 //! The `rgunicorn` command: composes arbiter, http1, wsgi and workers.
+//!
+//! As a library it is two things: [`run`], which is the whole command, and the parts of it that
+//! tools may want, the table of [`settings`] above all.
 
-use std::io::Write;
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::io::{self, Write};
 
+pub mod access_log;
 pub mod args;
 pub mod config_file;
 pub mod embed;
@@ -10,28 +14,29 @@ pub mod load;
 mod log_file;
 pub mod logging;
 pub mod python;
+mod serve;
 pub mod settings;
 
-/// Runs the command with these arguments, the program's name first.
-pub fn run(args: &[String]) -> ExitCode {
-    let version = concat!("rgunicorn (version ", env!("CARGO_PKG_VERSION"), ")");
-    match args {
-        [_, flag] if flag == "--version" || flag == "-v" => {
-            let written = writeln!(std::io::stdout(), "{version}");
-            ExitCode::from(u8::from(written.is_err()))
-        }
-        _ => ExitCode::from(2),
-    }
+/// Runs the command with these arguments, the program's name first, and returns its status.
+///
+/// It returns in the arbiter and in each of its workers: end the process in both.
+pub fn run(arguments: Vec<OsString>) -> u8 {
+    serve::run(arguments).unwrap_or_else(|failure| {
+        // With standard error closed there is nobody to tell; the status remains.
+        writeln!(io::stderr(), "{}", failure.message).ok();
+        failure.exit_code
+    })
 }
 
 #[pyo3::pymodule(name = "_rgunicorn")]
 mod extension {
+    use std::ffi::OsString;
+
     use pyo3::prelude::*;
 
-    /// Runs the command; its status becomes the process's.
+    /// Runs the command and returns its status, in the arbiter and in each of its workers.
     #[pyfunction]
-    #[allow(clippy::needless_pass_by_value, reason = "arguments from Python come owned")]
-    fn main(py: Python<'_>, args: Vec<String>) -> bool {
-        py.detach(|| crate::run(&args) != std::process::ExitCode::SUCCESS)
+    fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
+        py.detach(|| crate::run(arguments))
     }
 }

@@ -32,3 +32,14 @@ pub(crate) fn insert_path(py: Python<'_>, directory: &Path) -> PyResult<()> {
     }
     Ok(())
 }
+
+/// Gives SIGINT back to the system's default, so that the arbiter's handler is the only one.
+///
+/// # Errors
+///
+/// Not called on Python's main thread.
+pub(crate) fn release_interrupt(py: Python<'_>) -> PyResult<()> {
+    let signal = py.import("signal")?;
+    signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?))?;
+    Ok(())
+}
