@@ -53,7 +53,8 @@ pub fn is_initialized() -> bool {
 /// Starts the interpreter unless one runs; `arguments` become `sys.argv`.
 ///
 /// The calling thread becomes Python's main thread, and is not attached afterwards. Signal
-/// handlers stay as they are. `PYTHON*` environment variables are honoured.
+/// handlers stay as they are, until somebody imports `signal`: that claims SIGINT if it has its
+/// default action. `PYTHON*` environment variables are honoured.
 ///
 /// # Errors
 ///
@@ -194,16 +195,23 @@ fn choose_python(
     let name = format!("python{version}");
     let built_for = built_for.filter(|python| python.exists());
     if let Some(virtualenv) = virtualenv {
-        if let Some(found) = virtualenv_version(virtualenv).filter(|found| found != version) {
+        let found = virtualenv_version(virtualenv);
+        let is_ours = found.as_deref() == Some(version);
+        if let (Some(found), false) = (found, is_ours) {
             return Err(EmbedError::Version {
                 built: version.to_owned(),
                 found,
                 virtualenv: virtualenv.to_owned(),
             });
         }
-        let python = virtualenv.join("bin").join(&name);
-        if python.exists() {
-            return Ok(Some(python));
+        // The plain names are as good if the environment says that it is of our version.
+        let plain = ["python3", "python"].into_iter().filter(|_| is_ours);
+        let python = std::iter::once(name.as_str())
+            .chain(plain)
+            .map(|name| virtualenv.join("bin").join(name))
+            .find(|python| python.exists());
+        if python.is_some() {
+            return Ok(python);
         }
     }
     let on_path = env::split_paths(path)
@@ -300,25 +308,12 @@ mod tests {
     }
 
     #[test]
-    fn the_interpreter_starts_with_our_arguments_and_a_real_executable() {
-        initialize(&["rgunicorn".into(), "app:app".into()]).unwrap();
-        assert!(is_initialized());
-        let (arguments, executable, is_main) = Python::attach(|py| {
-            let sys = py.import("sys").unwrap();
-            let threading = py.import("threading").unwrap();
-            let main = threading.call_method0("main_thread").unwrap();
-            let current = threading.call_method0("current_thread").unwrap();
-            (
-                sys.getattr("argv").unwrap().extract::<Vec<String>>().unwrap(),
-                sys.getattr("executable").unwrap().extract::<PathBuf>().unwrap(),
-                main.is(&current),
-            )
-        });
-        assert_eq!(arguments, ["rgunicorn", "app:app"]);
-        assert!(is_main);
-        let version = std::process::Command::new(executable).arg("--version").output().unwrap();
-        let version = String::from_utf8(version.stdout).unwrap();
-        assert!(version.starts_with(&format!("Python {}.", built_version())), "{version}");
+    fn a_virtual_environment_with_plain_names_only() {
+        let tree = tree(&["bin/python"]);
+        let chosen = || choose_python("3.11", Some(tree.path()), OsStr::new(""), None).unwrap();
+        assert_eq!(chosen(), None);
+        fs::write(tree.path().join("pyvenv.cfg"), "version = 3.11.2\n").unwrap();
+        assert_eq!(chosen(), Some(tree.path().join("bin/python")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the interpreter needs to know of the settings before it loads an application.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -16,8 +16,9 @@ use crate::settings::Settings;
 pub fn prepare_path(py: Python<'_>, settings: &Settings) -> PyResult<()> {
     insert_path(py, &settings.chdir)?;
     for directory in &settings.pythonpath {
-        // Relative to where the server runs, which is `chdir` by then.
-        insert_path(py, &settings.chdir.join(directory))?;
+        // Relative to where the server runs, which is `chdir` by then; without dots in the middle.
+        let directory: PathBuf = settings.chdir.join(directory).components().collect();
+        insert_path(py, &directory)?;
     }
     Ok(())
 }
@@ -42,4 +43,26 @@ pub(crate) fn release_interrupt(py: Python<'_>) -> PyResult<()> {
     let signal = py.import("signal")?;
     signal.call_method1("signal", (signal.getattr("SIGINT")?, signal.getattr("SIG_DFL")?))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_directory_comes_first() {
+        crate::embed::initialize(&["rgunicorn".into()]).unwrap();
+        let settings = Settings {
+            chdir: "/srv".into(),
+            pythonpath: vec![".".into(), "lib".into(), "/opt/lib".into(), "lib".into()],
+            ..Settings::default()
+        };
+        let path: Vec<String> = Python::attach(|py| {
+            prepare_path(py, &settings).unwrap();
+            let path = py.import("sys").unwrap().getattr("path").unwrap();
+            path.extract().unwrap()
+        });
+        assert_eq!(path[..3], ["/opt/lib", "/srv/lib", "/srv"]);
+        assert_eq!(path.iter().filter(|entry| *entry == "/srv").count(), 1);
+    }
 }

@@ -1,6 +1,6 @@
 //! From layers to settings.
 
-use super::{Definition, Layer, NOT_YET, Raw, Rejection, SETTINGS, SettingError, Settings};
+use super::{Definition, Layer, Raw, Rejection, SETTINGS, SettingError, Settings};
 
 impl Settings {
     /// Lays `layers` over the defaults, the lowest first: a later layer replaces what an earlier
@@ -26,14 +26,9 @@ impl Settings {
     /// # Errors
     ///
     /// The first value that is wrong.
-    ///
-    /// # Panics
-    ///
-    /// On a name that is no setting of gunicorn's: layers are filled from the tables.
     pub(crate) fn apply(&mut self, layer: &Layer) -> Result<(), SettingError> {
         for (name, value, origin) in layer.iter() {
             let Some(definition) = Definition::named(name) else {
-                debug_assert!(NOT_YET.iter().any(|row| row.name == name), "no {name}");
                 return Err(SettingError::NotSupported { setting: name, origin: origin.clone() });
             };
             (definition.apply)(value, self).map_err(|rejection| match rejection {
