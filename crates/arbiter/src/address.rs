@@ -29,8 +29,6 @@ const UNIX_PATH_LEN_MAX: usize = 107;
 /// assert!("localhost:http".parse::<Address>().is_err());
 /// # Ok::<(), rgunicorn_arbiter::AddressError>(())
 /// ```
-///
-/// [`Listener::address`](crate::Listener::address): crate::Listener::address
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Address {

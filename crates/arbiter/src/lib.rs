@@ -1,4 +1,4 @@
-//! Pre-fork process supervision.
+#![doc = include_str!("../README.md")]
 
 mod address;
 mod arbiter;

@@ -42,16 +42,8 @@ pub(crate) struct Link {
     signals: Signals,
     /// Both of the above: `signals` and `lifeline`.
     wake: Epoll,
-    received: Received,
-}
-
-/// Commands that arrived and were not taken yet.
-#[derive(Debug, Default)]
-struct Received {
-    abort: bool,
-    reopen_logs: bool,
-    stop_gracefully: bool,
-    stop_now: bool,
+    /// What arrived and was not taken yet; each signal once.
+    received: Vec<Number>,
 }
 
 impl WorkerProcess {
@@ -115,21 +107,15 @@ impl WorkerProcess {
     pub fn next_command(&mut self) -> Option<Command> {
         let Link { signals, received, .. } = &mut self.link;
         for number in signals.pending() {
-            match number {
-                Number::SIGABRT => received.abort = true,
-                Number::SIGINT | Number::SIGQUIT => received.stop_now = true,
-                Number::SIGTERM => received.stop_gracefully = true,
-                Number::SIGUSR1 => received.reopen_logs = true,
-                _ => {}
+            if !received.contains(&number) {
+                received.push(number);
             }
         }
-        let commands = [
-            (&mut received.abort, Command::Abort),
-            (&mut received.stop_now, Command::StopNow),
-            (&mut received.stop_gracefully, Command::StopGracefully),
-            (&mut received.reopen_logs, Command::ReopenLogs),
-        ];
-        commands.into_iter().find_map(|(flag, command)| std::mem::take(flag).then_some(command))
+        BY_URGENCY.iter().find_map(|(command, numbers)| {
+            let before = received.len();
+            received.retain(|number| !numbers.contains(number));
+            (received.len() < before).then_some(*command)
+        })
     }
 
     /// Whether the arbiter lives. A worker ends when it does not: nobody would replace it.
@@ -205,7 +191,7 @@ impl Link {
         let wake = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         wake.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         wake.add(&lifeline, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
-        let received = Received::default();
+        let received = Vec::new();
         Ok(Self { arbiter, _lifeline: lifeline, notify, page, signals, wake, received })
     }
 }
@@ -215,3 +201,10 @@ fn is_transient(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | WouldBlock)
 }
+
+const BY_URGENCY: [(Command, &[Number]); 4] = [
+    (Command::Abort, &[Number::SIGABRT]),
+    (Command::StopNow, &[Number::SIGINT, Number::SIGQUIT]),
+    (Command::StopGracefully, &[Number::SIGTERM]),
+    (Command::ReopenLogs, &[Number::SIGUSR1]),
+];

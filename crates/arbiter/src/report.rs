@@ -116,7 +116,10 @@ impl Report {
     /// The level at which gunicorn logs this.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::Handling(_) | Self::HangUp | Self::ReloadSuperseded => Severity::Info,
+            Self::Handling(_)
+            | Self::HangUp
+            | Self::ReloadSuperseded
+            | Self::ShuttingDown(Halt::Asked) => Severity::Info,
             Self::Stranger { .. } | Self::Unsupported(Signal::Winch) | Self::Workers(_) => {
                 Severity::Debug
             }
@@ -130,11 +133,10 @@ impl Report {
                 ExitStatus::Signaled(SIGKILL) if !killed => Severity::Error,
                 ExitStatus::Signaled(_) => Severity::Warning,
             },
-            Self::ForkFailed { .. } | Self::Reason(_) | Self::ReloadAbandoned { .. } => {
-                Severity::Error
-            }
-            Self::ShuttingDown(Halt::Asked) => Severity::Info,
-            Self::ShuttingDown(_) => Severity::Error,
+            Self::ForkFailed { .. }
+            | Self::Reason(_)
+            | Self::ReloadAbandoned { .. }
+            | Self::ShuttingDown(_) => Severity::Error,
             Self::Timeout { .. } => Severity::Critical,
         }
     }

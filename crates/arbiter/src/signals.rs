@@ -105,9 +105,7 @@ impl Signals {
     pub(crate) fn new(signals: &[Number]) -> io::Result<Self> {
         let (read, write) = UnixStream::pair()?;
         let numbers = signals.iter().map(|signal| *signal as i32);
-        Ok(Self {
-            delivery: SignalDelivery::with_pipe(read, write, SignalOnly::default(), numbers)?,
-        })
+        Ok(Self { delivery: SignalDelivery::with_pipe(read, write, SignalOnly, numbers)? })
     }
 
     /// The signals that arrived since the last call, each once. The pipe is emptied *before* the

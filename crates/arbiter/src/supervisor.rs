@@ -4,110 +4,17 @@
 //! is decided here; tests do so with children and a clock of their own.
 
 mod child;
+mod event;
+mod heartbeat;
+mod reload;
 
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
 use self::child::{Child, State, back_off};
+pub use self::event::{Action, Event, Plan};
 use crate::{Command, ExitStatus, Halt, Moment, Options, Pid, Report, Signal, WorkerId};
-
-/// How many workers there shall be, and how patient their arbiter is.
-///
-/// ```
-/// use rgunicorn_arbiter::Plan;
-///
-/// let plan = Plan::new(2);
-/// assert_eq!(plan.timeout.unwrap().as_secs(), 30);
-/// ```
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Plan {
-    /// Workers to keep alive, 0 to [`Options::WORKERS_MAX`].
-    pub workers: u32,
-    /// Silence after which a ready worker is replaced; `None`: never. Default: 30 seconds.
-    pub timeout: Option<Duration>,
-    /// Time between the request to stop and the kill. Default: 30 seconds.
-    pub graceful_timeout: Duration,
-}
-
-/// What happened.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// A process was reaped.
-    Exited {
-        /// Which one.
-        pid: Pid,
-        /// How it ended.
-        status: ExitStatus,
-    },
-    /// [`Action::Fork`] failed.
-    ForkFailed {
-        /// The worker that has no process.
-        worker: WorkerId,
-        /// Why.
-        error: io::Error,
-    },
-    /// [`Action::Fork`] succeeded.
-    Forked {
-        /// The worker.
-        worker: WorkerId,
-        /// Its process.
-        pid: Pid,
-    },
-    /// A worker has booted.
-    Ready {
-        /// Which one.
-        worker: WorkerId,
-    },
-    /// [`Action::Reload`] failed; everything stays.
-    ReloadFailed,
-    /// [`Action::Reload`] succeeded: new workers are made of something new, after this plan.
-    Reloaded(Plan),
-    /// The arbiter received a signal.
-    Signal(Signal),
-}
-
-/// What to do, in this order.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Action {
-    /// Listen no more: the arbiter stops.
-    CloseListeners,
-    /// Tell a worker; the worker may have ended in the meantime.
-    Command {
-        /// Its process.
-        pid: Pid,
-        /// What to tell it.
-        command: Command,
-    },
-    /// Everything is done; nothing follows.
-    Exit(Halt),
-    /// Make a process for a worker, then report [`Event::Forked`] or [`Event::ForkFailed`].
-    Fork {
-        /// The worker, of which no process exists.
-        worker: WorkerId,
-        /// How many forks there were, this one counted: gunicorn's `worker.age`.
-        age: u64,
-    },
-    /// Send SIGKILL.
-    Kill {
-        /// To whom.
-        pid: Pid,
-    },
-    /// Read anew what workers are made of, then report [`Event::Reloaded`] or
-    /// [`Event::ReloadFailed`].
-    Reload,
-    /// The new workers are not taken: undo what [`Action::Reload`] changed.
-    ReloadAbandoned,
-    /// All new workers serve: let go of what only the old ones needed.
-    ReloadCompleted,
-    /// Open the arbiter's own log files anew.
-    ReopenLogs,
-    /// Log this.
-    Report(Report),
-}
 
 /// Keeps a number of workers alive, in thought: see [`Event`] and [`Action`].
 ///
@@ -139,8 +46,10 @@ pub struct Supervisor {
     ever_ready: bool,
     /// HUP came and has not been acted on.
     reload_asked: bool,
-    /// When to look at heartbeats; present while workers are ready and may time out.
+    /// When to look at heartbeats; absent if no worker can time out.
     look_at: Option<Moment>,
+    /// Heartbeats older than this count as made then.
+    armed: Moment,
     /// What `Report::Workers` said last.
     reported: usize,
     actions: VecDeque<Action>,
@@ -161,14 +70,6 @@ enum Phase {
     Stopped,
 }
 
-impl Plan {
-    /// A plan for this many workers with gunicorn's default timeouts.
-    pub fn new(workers: u32) -> Self {
-        let default = Duration::from_secs(30);
-        Self { workers, timeout: Some(default), graceful_timeout: default }
-    }
-}
-
 impl Supervisor {
     /// A supervisor that wants its first workers forked at once.
     pub fn new(plan: Plan, now: Moment) -> Self {
@@ -183,6 +84,7 @@ impl Supervisor {
             ever_ready: false,
             reload_asked: false,
             look_at: None,
+            armed: now,
             reported: 0,
             actions: VecDeque::new(),
         };
@@ -272,16 +174,18 @@ impl Supervisor {
 /// Signals: phase by phase.
 impl Supervisor {
     fn signal(&mut self, signal: Signal, now: Moment) {
+        if matches!(self.phase, Phase::Stopped) {
+            return;
+        }
         self.report(Report::Handling(signal));
         match (&self.phase, signal) {
-            (Phase::Stopped, _) => {}
             (_, Signal::Usr1) => self.reopen_logs(),
             (_, Signal::Usr2 | Signal::Winch) => self.report(Report::Unsupported(signal)),
             (Phase::Stopping { halt, quick: false }, Signal::Int | Signal::Quit) => {
                 self.phase = Phase::Stopping { halt: *halt, quick: true };
                 self.stop_all(now);
             }
-            (Phase::Stopping { .. }, _) => {}
+            (Phase::Stopping { .. } | Phase::Stopped, _) => {}
             (_, Signal::Int | Signal::Quit) => self.halt(Halt::Asked, true, now),
             (_, Signal::Term) => self.halt(Halt::Asked, false, now),
             (Phase::Renewing { .. }, Signal::Hup) => {
@@ -355,11 +259,11 @@ impl Supervisor {
 
     fn ready(&mut self, worker: WorkerId, now: Moment) {
         let Some(child) = self.children.iter_mut().find(|child| child.id == worker) else { return };
+        // Also of one that is to stop: it shows that workers can boot.
+        self.ever_ready = true;
         if let State::Booting { pid } = child.state {
             child.state = State::Ready { pid, since: now };
-            self.ever_ready = true;
-            let look_at = self.plan.timeout.map(|timeout| now + timeout);
-            self.look_at = self.look_at.or(look_at).min(look_at);
+            self.watch(now);
         }
     }
 
@@ -425,96 +329,8 @@ impl Supervisor {
     }
 }
 
-/// Reload: a new generation takes over when all of it serves.
+/// What follows.
 impl Supervisor {
-    fn reloaded(&mut self, plan: Plan, now: Moment) {
-        if !matches!(self.phase, Phase::Reloading) {
-            return;
-        }
-        let previous = std::mem::replace(&mut self.plan, plan);
-        let wanted = self.plan.workers.min(Options::WORKERS_MAX);
-        let previous_wanted = std::mem::replace(&mut self.wanted, wanted);
-        self.newest += 1;
-        self.phase = Phase::Renewing { previous, previous_wanted };
-        // Who is not there yet need not come any more.
-        self.children.retain(|child| !child.is_down());
-        self.look_soon(now);
-    }
-
-    fn abandon_reload(&mut self, now: Moment) {
-        let generation = self.newest;
-        self.stop(now, |child| child.generation == generation && child.is_wanted());
-        if let Phase::Renewing { previous, previous_wanted } =
-            std::mem::replace(&mut self.phase, Phase::Running)
-        {
-            self.plan = previous;
-            self.wanted = previous_wanted;
-            self.look_soon(now);
-            self.actions.push_back(Action::ReloadAbandoned);
-        }
-    }
-
-    /// The timeout may have changed: who was silent under the old one gets the whole new one.
-    fn look_soon(&mut self, now: Moment) {
-        let anyone = self.children.iter().any(Child::is_ready);
-        self.look_at = self.plan.timeout.filter(|_| anyone).map(|timeout| now + timeout);
-    }
-
-    fn take_over(&mut self, now: Moment) {
-        let generation = self.newest;
-        self.generation = generation;
-        self.phase = Phase::Running;
-        self.stop(now, |child| child.generation != generation && child.is_wanted());
-        self.actions.push_back(Action::ReloadCompleted);
-    }
-}
-
-/// Time.
-impl Supervisor {
-    fn kill_overdue(&mut self, now: Moment) {
-        for child in &mut self.children {
-            match &mut child.state {
-                State::Aborted { pid, kill_at } if kill_at.is_some_and(|at| at <= now) => {
-                    *kill_at = None;
-                    self.actions.push_back(Action::Kill { pid: *pid });
-                }
-                State::Stopping { pid, kill_at } if kill_at.is_some_and(|at| at <= now) => {
-                    *kill_at = None;
-                    self.actions.push_back(Action::Report(Report::GracefulTimeout { pid: *pid }));
-                    self.actions.push_back(Action::Kill { pid: *pid });
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// gunicorn's `murder_workers`: who was silent for too long is told to abort, then killed.
-    ///
-    /// It looks when the most silent worker could be overdue, not every second. A look that comes
-    /// late itself says nothing about the workers: the machine was suspended or stalled, and they
-    /// get the whole time anew.
-    fn murder(&mut self, last_beat: impl Fn(WorkerId) -> Option<Moment>, now: Moment) {
-        let (Some(look_at), Some(timeout)) = (self.look_at, self.plan.timeout) else { return };
-        if look_at > now {
-            return;
-        }
-        let late = now > look_at + LATE;
-        let mut next_look: Option<Moment> = None;
-        for child in &mut self.children {
-            let State::Ready { pid, since } = child.state else { continue };
-            let beat = last_beat(child.id).map_or(since, |beat| beat.max(since));
-            let overdue_at = if late { now + timeout } else { beat + timeout };
-            if overdue_at <= now {
-                child.state = State::Aborted { pid, kill_at: Some(now + ABORT_LIMIT) };
-                self.actions.push_back(Action::Report(Report::Timeout { pid }));
-                self.actions.push_back(Action::Command { pid, command: Command::Abort });
-            } else {
-                next_look = Some(next_look.map_or(overdue_at, |look| look.min(overdue_at)));
-            }
-        }
-        self.look_at = next_look;
-    }
-
     /// Everything that follows from the state alone.
     fn advance(&mut self, now: Moment) {
         let ready_tended = |supervisor: &Self| {
@@ -579,6 +395,14 @@ impl Supervisor {
                 self.actions.push_back(Action::Fork { worker: child.id, age: child.age });
             }
         }
+        self.report_workers();
+    }
+
+    /// Once per change, and not for every single fork of it.
+    fn report_workers(&mut self) {
+        if self.children.iter().any(|child| matches!(child.state, State::Forking { .. })) {
+            return;
+        }
         let processes = self.children.iter().filter(|child| child.pid().is_some()).count();
         if processes != self.reported {
             self.reported = processes;
@@ -593,7 +417,3 @@ impl Supervisor {
 
 /// A worker that was told to stop at once has this long; gunicorn's for INT during a graceful stop.
 const QUICK_LIMIT: Duration = Duration::from_secs(2);
-/// A hung worker that was told to abort has this long: gunicorn's next look.
-const ABORT_LIMIT: Duration = Duration::from_secs(1);
-/// A look at heartbeats that is later than this proves nothing.
-const LATE: Duration = Duration::from_secs(1);

@@ -116,10 +116,10 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
     fn perform(&mut self, action: Action) -> Option<Ending> {
         match action {
             Action::CloseListeners => self.listeners.close(),
-            Action::Command { pid, command } => send(pid, number(command)),
+            Action::Command { pid, command } => self.send(pid, number(command)),
             Action::Exit(halt) => return Some(Ending::Halted(halt)),
             Action::Fork { worker, age } => return self.fork(worker, age),
-            Action::Kill { pid } => send(pid, Number::SIGKILL),
+            Action::Kill { pid } => self.send(pid, Number::SIGKILL),
             Action::Reload => self.reload(),
             Action::ReloadAbandoned => {
                 self.listeners.restore_previous();
@@ -133,6 +133,15 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             Action::Report(report) => log(&report),
         }
         None
+    }
+
+    /// Nothing to a process that was reaped after the action was decided: its pid may be another's.
+    fn send(&self, pid: Pid, number: Number) {
+        if self.workers.contains_key(&pid) {
+            if let Err(error) = kill(pid.into(), number) {
+                log::warn!(target: LOG, "Cannot send {number} to worker (pid:{pid}): {error}");
+            }
+        }
     }
 
     fn fork(&mut self, worker: WorkerId, age: u64) -> Option<Ending> {
@@ -223,7 +232,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
     fn reap(&mut self) {
         let pids: Vec<Pid> = self.workers.keys().copied().collect();
         for pid in pids {
-            if let Some(status) = self.wait_pid(pid) {
+            if let Some(status) = wait_for(pid) {
                 self.ended(pid, status);
             }
         }
@@ -233,14 +242,6 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             {
                 self.ended(pid, status);
             }
-        }
-    }
-
-    fn wait_pid(&self, pid: Pid) -> Option<ExitStatus> {
-        match waitpid(nix::unistd::Pid::from(pid), Some(WaitPidFlag::WNOHANG)) {
-            Ok(status) => how_ended(status).map(|(_, status)| status),
-            // A hook waited for it, or nix knows no name for the signal: gone, but how is unknown.
-            Err(_) => Some(ExitStatus::FAILED),
         }
     }
 
@@ -303,10 +304,11 @@ fn number(command: Command) -> Number {
     }
 }
 
-/// The process has not been reaped, so the pid is still its own.
-fn send(pid: Pid, number: Number) {
-    if let Err(error) = kill(pid.into(), number) {
-        log::warn!(target: LOG, "Cannot send {number} to worker (pid:{pid}): {error}");
+fn wait_for(pid: Pid) -> Option<ExitStatus> {
+    match waitpid(nix::unistd::Pid::from(pid), Some(WaitPidFlag::WNOHANG)) {
+        Ok(status) => how_ended(status).map(|(_, status)| status),
+        // A hook waited for it, or nix knows no name for the signal: gone, but how is unknown.
+        Err(_) => Some(ExitStatus::FAILED),
     }
 }
 

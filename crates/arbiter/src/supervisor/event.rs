@@ -1,0 +1,111 @@
+//! What a supervisor is told, and what it tells.
+
+use std::io;
+use std::time::Duration;
+
+use crate::{Command, ExitStatus, Halt, Pid, Report, Signal, WorkerId};
+
+/// How many workers there shall be, and how patient their arbiter is.
+///
+/// ```
+/// use rgunicorn_arbiter::Plan;
+///
+/// let plan = Plan::new(2);
+/// assert_eq!(plan.timeout.unwrap().as_secs(), 30);
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// Workers to keep alive, 0 to [`Options::WORKERS_MAX`](crate::Options::WORKERS_MAX).
+    pub workers: u32,
+    /// Silence after which a ready worker is replaced; `None`: never. Default: 30 seconds.
+    pub timeout: Option<Duration>,
+    /// Time between the request to stop and the kill. Default: 30 seconds.
+    pub graceful_timeout: Duration,
+}
+
+/// What happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A process was reaped.
+    Exited {
+        /// Which one.
+        pid: Pid,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// [`Action::Fork`] failed.
+    ForkFailed {
+        /// The worker that has no process.
+        worker: WorkerId,
+        /// Why.
+        error: io::Error,
+    },
+    /// [`Action::Fork`] succeeded.
+    Forked {
+        /// The worker.
+        worker: WorkerId,
+        /// Its process.
+        pid: Pid,
+    },
+    /// A worker has booted.
+    Ready {
+        /// Which one.
+        worker: WorkerId,
+    },
+    /// [`Action::Reload`] failed; everything stays.
+    ReloadFailed,
+    /// [`Action::Reload`] succeeded: new workers are made of something new, after this plan.
+    Reloaded(Plan),
+    /// The arbiter received a signal.
+    Signal(Signal),
+}
+
+/// What to do, in this order.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Action {
+    /// Listen no more: the arbiter stops.
+    CloseListeners,
+    /// Tell a worker; the worker may have ended in the meantime.
+    Command {
+        /// Its process.
+        pid: Pid,
+        /// What to tell it.
+        command: Command,
+    },
+    /// Everything is done; nothing follows.
+    Exit(Halt),
+    /// Make a process for a worker, then report [`Event::Forked`] or [`Event::ForkFailed`].
+    Fork {
+        /// The worker, of which no process exists.
+        worker: WorkerId,
+        /// How many forks there were, this one counted: gunicorn's `worker.age`.
+        age: u64,
+    },
+    /// Send SIGKILL.
+    Kill {
+        /// To whom.
+        pid: Pid,
+    },
+    /// Read anew what workers are made of, then report [`Event::Reloaded`] or
+    /// [`Event::ReloadFailed`].
+    Reload,
+    /// The new workers are not taken: undo what [`Action::Reload`] changed.
+    ReloadAbandoned,
+    /// All new workers serve: let go of what only the old ones needed.
+    ReloadCompleted,
+    /// Open the arbiter's own log files anew.
+    ReopenLogs,
+    /// Log this.
+    Report(Report),
+}
+
+impl Plan {
+    /// A plan for this many workers with gunicorn's default timeouts.
+    pub fn new(workers: u32) -> Self {
+        let default = Duration::from_secs(30);
+        Self { workers, timeout: Some(default), graceful_timeout: default }
+    }
+}

@@ -1,0 +1,77 @@
+//! Deadlines: of those who shall end, and of those who have gone silent.
+
+use std::time::Duration;
+
+use super::child::{Child, State};
+use super::{Action, Supervisor};
+use crate::{Command, Moment, Report, WorkerId};
+
+impl Supervisor {
+    pub(super) fn kill_overdue(&mut self, now: Moment) {
+        for child in &mut self.children {
+            match &mut child.state {
+                State::Aborted { pid, kill_at } if kill_at.is_some_and(|at| at <= now) => {
+                    *kill_at = None;
+                    self.actions.push_back(Action::Kill { pid: *pid });
+                }
+                State::Stopping { pid, kill_at } if kill_at.is_some_and(|at| at <= now) => {
+                    *kill_at = None;
+                    self.actions.push_back(Action::Report(Report::GracefulTimeout { pid: *pid }));
+                    self.actions.push_back(Action::Kill { pid: *pid });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// gunicorn's `murder_workers`: who was silent for too long is told to abort, then killed.
+    ///
+    /// It looks four times per timeout. A look that is late by as much says nothing about the
+    /// workers: the machine was suspended or stalled, and all get the whole time anew. Therefore a
+    /// worker that beats twice per timeout is never taken for hung: the stall that goes unnoticed
+    /// is shorter than half the timeout.
+    pub(super) fn murder(&mut self, last_beat: impl Fn(WorkerId) -> Option<Moment>, now: Moment) {
+        let (Some(look_at), Some(timeout)) = (self.look_at, self.plan.timeout) else { return };
+        if look_at > now {
+            return;
+        }
+        let interval = timeout / LOOKS_PER_TIMEOUT;
+        if now > look_at + interval {
+            self.armed = now;
+        }
+        self.look_at = None;
+        for child in &mut self.children {
+            let State::Ready { pid, since } = child.state else { continue };
+            let beat = last_beat(child.id).unwrap_or(since).max(since).max(self.armed);
+            let overdue_at = beat + timeout;
+            if overdue_at <= now {
+                child.state = State::Aborted { pid, kill_at: Some(now + ABORT_LIMIT) };
+                self.actions.push_back(Action::Report(Report::Timeout { pid }));
+                self.actions.push_back(Action::Command { pid, command: Command::Abort });
+            } else {
+                let look_at = overdue_at.min(now + interval);
+                self.look_at = Some(self.look_at.map_or(look_at, |earlier| earlier.min(look_at)));
+            }
+        }
+    }
+
+    /// A worker became ready, so there is something to look at.
+    pub(super) fn watch(&mut self, now: Moment) {
+        if self.look_at.is_none() {
+            self.look_at = self.plan.timeout.map(|timeout| now + timeout / LOOKS_PER_TIMEOUT);
+        }
+    }
+
+    /// The timeout may have changed: who was silent under the old one gets the whole new one.
+    pub(super) fn rearm(&mut self, now: Moment) {
+        self.armed = now;
+        self.look_at = None;
+        if self.children.iter().any(Child::is_ready) {
+            self.watch(now);
+        }
+    }
+}
+
+const LOOKS_PER_TIMEOUT: u32 = 4;
+/// A hung worker that was told to abort has this long: gunicorn's next look.
+const ABORT_LIMIT: Duration = Duration::from_secs(1);

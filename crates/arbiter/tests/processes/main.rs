@@ -1,0 +1,333 @@
+//! `Arbiter` with real processes: started, signalled, killed, and watched by their log.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod server;
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use nix::sys::signal::{Signal, kill};
+
+use self::server::{Server, answer, connect, wait_until};
+
+#[test]
+fn serves_until_term() {
+    let mut server = Server::start(2);
+    let worker = server.ask();
+    assert_ne!(worker, server.pid());
+    server.signal(Signal::SIGTERM);
+    server.wait_for("Handling signal: term");
+    server.wait_for_pid(worker, &format!("Worker exiting (pid: {worker})"));
+    server.wait_for("Shutting down: Master");
+    assert_eq!(server.code(), Some(0));
+    assert!(TcpStream::connect(server.address()).is_err());
+}
+
+#[test]
+fn term_lets_requests_finish() {
+    let mut server = Server::start(1);
+    let request = server.connect(b'w');
+    let worker = server.wait_for("waiting");
+    server.signal(Signal::SIGTERM);
+    server.wait_for("Handling signal: term");
+    assert!(worker.contains(&answer(request).to_string()));
+    assert_eq!(server.code(), Some(0));
+}
+
+#[test]
+fn term_kills_who_does_not_finish() {
+    let mut server = Server::start(1);
+    let _request = server.connect(b'w');
+    server.wait_for("waiting");
+    server.signal(Signal::SIGTERM);
+    let log = server.all_lines().join("\n");
+    assert!(log.contains("Worker graceful timeout (pid:"), "{log}");
+    assert!(log.contains("was sent SIGKILL!") && !log.contains("out of memory"), "{log}");
+    assert_eq!(server.code(), Some(0));
+}
+
+#[test]
+fn quit_hurries_a_graceful_stop() {
+    for signal in [Signal::SIGINT, Signal::SIGQUIT] {
+        let mut server = Server::start(2);
+        server.signal(Signal::SIGTERM);
+        server.signal(signal);
+        assert_eq!(server.code(), Some(0));
+    }
+}
+
+#[test]
+fn a_killed_worker_is_replaced() {
+    let mut server = Server::start(1);
+    let worker = server.ask();
+    kill(worker, Signal::SIGKILL).unwrap();
+    server.wait_for(&format!("Worker (pid:{worker}) was sent SIGKILL! Perhaps out of memory?"));
+    server.wait_for("Booting worker");
+    assert_ne!(server.ask(), worker);
+}
+
+#[test]
+fn a_failed_worker_is_replaced() {
+    for (byte, reason) in [(b'e', "as asked"), (b'x', "panic: a panic while serving")] {
+        let mut server = Server::start(1);
+        let worker = server.ask();
+        let _request = server.connect(byte);
+        server.wait_for_pid(worker, "Exception in worker process");
+        server.wait_for(reason);
+        server.wait_for(&format!("Worker (pid:{worker}) exited with code 255."));
+        assert_ne!(server.ask(), worker);
+    }
+}
+
+#[test]
+fn a_hung_worker_is_replaced() {
+    let mut server = Server::start(1);
+    let worker = server.ask();
+    let _request = server.connect(b'h');
+    server.wait_for(&format!("WORKER TIMEOUT (pid:{worker})"));
+    server.wait_for(&format!("Worker (pid:{worker}) was sent SIGKILL!"));
+    assert_ne!(server.ask(), worker);
+}
+
+#[test]
+fn hang_up_replaces_all_workers() {
+    let mut server = Server::start(2);
+    let request = server.connect(b'w');
+    let old = server.wait_for("waiting");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("Hang up: Master");
+    for _ in 0..2 {
+        server.wait_for("Booting worker");
+    }
+    server.wait_for("Worker exiting");
+    // Who is busy serves on, and the new ones do already.
+    let new = server.ask().to_string();
+    let busy = answer(request).to_string();
+    assert!(old.contains(&busy) && busy != new);
+    server.wait_for(&format!("Worker exiting (pid: {busy})"));
+    server.wait_for("2 workers");
+}
+
+#[test]
+fn a_reload_that_does_not_boot_is_abandoned() {
+    let mut server = Server::start(1);
+    let worker = server.ask();
+    for words in ["boot", "app", "panic"] {
+        server.write_file(words);
+        server.signal(Signal::SIGHUP);
+        server.wait_for("Reload abandoned: the new worker");
+        assert_eq!(server.ask(), worker);
+    }
+    server.write_file("good unix:");
+    server.signal(Signal::SIGHUP);
+    server
+        .wait_for("Reload abandoned: the configuration cannot be read anew: 'unix:' has no valid");
+    assert_eq!(server.ask(), worker);
+    server.write_file("good");
+    server.signal(Signal::SIGHUP);
+    server.wait_for(&format!("Worker exiting (pid: {worker})"));
+    assert_ne!(server.ask(), worker);
+}
+
+#[test]
+fn a_reload_that_never_boots_is_superseded() {
+    let mut server = Server::start(1);
+    let worker = server.ask();
+    server.write_file("slow");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("Booting worker");
+    assert_eq!(server.ask(), worker);
+    server.write_file("good");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("Reload begins anew.");
+    server.wait_for(&format!("Worker exiting (pid: {worker})"));
+    assert_ne!(server.ask(), worker);
+}
+
+#[test]
+fn a_reload_moves_to_another_address() {
+    let mut server = Server::start(1);
+    let (old, worker) = (server.address(), server.ask());
+    // One that cannot be bound changes nothing.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    server.write_file(&format!("good {}", taken.local_addr().unwrap()));
+    server.signal(Signal::SIGHUP);
+    server.wait_for("Reload abandoned: cannot listen at 127.0.0.1");
+    assert_eq!(server.ask(), worker);
+    // Nor does one that is bound, when the workers do not boot.
+    server.write_file("boot 127.0.0.2:0");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("Listening at: http://127.0.0.2:");
+    let refused = server.address();
+    server.wait_for("Reload abandoned");
+    wait_until("the new address is closed", || TcpStream::connect(&refused).err());
+    assert_eq!(answer(connect(&old, b'p')), worker);
+    server.write_file("good 127.0.0.2:0");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("Listening at: http://127.0.0.2:");
+    server.wait_for(&format!("Worker exiting (pid: {worker})"));
+    assert_ne!(server.ask(), worker);
+    wait_until("the old address is closed", || TcpStream::connect(&old).err());
+}
+
+#[test]
+fn ttin_and_ttou_change_the_number() {
+    let mut server = Server::start(1);
+    server.signal(Signal::SIGTTIN);
+    server.wait_for("2 workers");
+    server.signal(Signal::SIGTTIN);
+    server.wait_for("3 workers");
+    server.signal(Signal::SIGTTOU);
+    server.wait_for("2 workers");
+    server.signal(Signal::SIGTTOU);
+    server.wait_for("1 workers");
+    server.signal(Signal::SIGTTOU);
+    server.wait_for("Handling signal: ttou");
+    server.ask();
+}
+
+#[test]
+fn other_signals() {
+    let mut server = Server::start(1);
+    let worker = server.ask();
+    server.signal(Signal::SIGUSR1);
+    server.wait_for("logs reopened");
+    server.signal(Signal::SIGUSR2);
+    server.wait_for("USR2 signal ignored");
+    server.signal(Signal::SIGWINCH);
+    server.wait_for("SIGWINCH ignored. Not daemonized");
+    for signal in [Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGWINCH] {
+        kill(worker, signal).unwrap();
+    }
+    assert_eq!(server.ask(), worker);
+}
+
+#[test]
+fn workers_end_with_their_arbiter() {
+    let mut server = Server::start(3);
+    server.signal(Signal::SIGKILL);
+    // Which ends when the last one has closed its standard error.
+    let log = server.all_lines();
+    for line in ["Parent changed, shutting down: <Worker ", "Worker exiting"] {
+        assert_eq!(log.iter().filter(|logged| logged.contains(line)).count(), 3, "{log:#?}");
+    }
+}
+
+#[test]
+fn the_first_worker_that_cannot_boot_ends_the_start() {
+    for (words, code, reason) in [
+        ("boot", 3, "Reason: Worker failed to boot."),
+        ("panic", 3, "Reason: Worker failed to boot."),
+        ("app", 4, "Reason: App failed to load."),
+    ] {
+        let mut server = Server::launch("127.0.0.1:0", 2, words);
+        server.wait_for(&format!("exited with code {code}."));
+        let log = server.all_lines().join("\n");
+        assert!(log.contains("Shutting down: Master") && log.contains(reason), "{log}");
+        assert_eq!(server.code(), Some(code));
+    }
+}
+
+#[test]
+fn a_signal_between_fork_and_handlers_is_not_lost() {
+    let mut server = Server::launch("127.0.0.1:0", 1, "early");
+    for _ in 0..3 {
+        server.wait_for("Booting worker");
+        server.wait_for("Worker exiting");
+    }
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.code(), Some(0));
+}
+
+#[test]
+fn a_port_in_use_is_tried_again() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let mut server = Server::launch(&format!("127.0.0.1:{port}"), 1, "good");
+    server.wait_for(&format!("Connection in use: ('127.0.0.1', {port})"));
+    server.wait_for(&format!(
+        "connection to ('127.0.0.1', {port}) failed: [Errno 98] Address already in use"
+    ));
+    drop(taken);
+    server.wait_for("Listening at");
+    server.ask();
+}
+
+#[test]
+fn a_port_that_stays_in_use_ends_the_start() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let mut server = Server::launch(&format!("127.0.0.1:{port}"), 1, "good");
+    server.wait_for(&format!("Can't connect to ('127.0.0.1', {port})"));
+    assert_eq!(server.code(), Some(1));
+    let log = server.all_lines();
+    assert_eq!(log.iter().filter(|line| line.contains("Connection in use")).count(), 5);
+}
+
+#[test]
+fn a_stop_ends_the_attempts_to_bind() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut server = Server::launch(&taken.local_addr().unwrap().to_string(), 1, "good");
+    server.wait_for("Connection in use");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.code(), Some(0));
+    let log = server.all_lines();
+    assert!(!log.iter().any(|line| line.contains("Can't connect")), "{log:#?}");
+}
+
+#[test]
+fn an_address_that_cannot_be_bound_ends_the_start() {
+    for (bind, line) in [
+        ("unix:missing/socket", "connection to missing/socket failed: [Errno 2]"),
+        ("unix:file", "connection to file failed: the file is not a socket"),
+        // Reserved for documentation, RFC 5737: no machine has it.
+        ("192.0.2.1:0", "Invalid address: ('192.0.2.1', 0)"),
+    ] {
+        let mut server = Server::launch(bind, 1, "good");
+        server.wait_for(line);
+        assert_eq!(server.code(), Some(1), "{bind}");
+    }
+}
+
+#[test]
+fn a_unix_socket_comes_and_goes() {
+    let mut server = Server::launch("unix:socket", 1, "good");
+    let path = server.directory.path().join("socket");
+    server.wait_for("Listening at: unix:socket");
+    server.wait_for("Booting worker");
+    let metadata = fs::symlink_metadata(&path).unwrap();
+    assert!(metadata.file_type().is_socket());
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o777);
+    // A worker that ends removes nothing of its arbiter's.
+    UnixStream::connect(&path).unwrap();
+    server.signal(Signal::SIGTTIN);
+    server.wait_for("2 workers");
+    server.signal(Signal::SIGTTOU);
+    server.wait_for("Worker exiting");
+    UnixStream::connect(&path).unwrap();
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.code(), Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_stale_unix_socket_is_replaced_and_a_foreign_one_left() {
+    let mut server = Server::launch("unix:socket", 1, "good");
+    server.wait_for("Listening at");
+    server.wait_for("Booting worker");
+    let path = server.directory.path().join("socket");
+    // Another server takes the path over.
+    fs::remove_file(&path).unwrap();
+    let _other = UnixListener::bind(&path).unwrap();
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.code(), Some(0));
+    assert!(path.exists());
+}

@@ -1,0 +1,182 @@
+//! The example `fixture` as a process: started, watched by its log, and never left behind.
+
+use std::fmt::Debug;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// Longer than anything here takes on a busy machine; reached only by a failure.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Server {
+    child: Child,
+    lines: Receiver<String>,
+    /// What was read so far.
+    log: Vec<String>,
+    /// How much of `log` was already waited for.
+    seen: usize,
+    pub(crate) directory: TempDir,
+}
+
+impl Server {
+    /// Starts it and waits until all workers have booted.
+    pub(crate) fn start(workers: usize) -> Self {
+        let mut server = Self::launch("127.0.0.1:0", workers, "good");
+        server.wait_for("Listening at");
+        for _ in 0..workers {
+            server.wait_for("Booting worker");
+        }
+        server.wait_for(&format!("{workers} workers"));
+        server
+    }
+
+    /// Starts it, with this in its file.
+    pub(crate) fn launch(bind: &str, workers: usize, words: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("file"), words).unwrap();
+        let mut child = Command::new(fixture())
+            .args([bind, &workers.to_string(), "file"])
+            .current_dir(directory.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, lines, log: Vec::new(), seen: 0, directory }
+    }
+
+    pub(crate) fn write_file(&self, words: &str) {
+        // Whole or not at all, as a worker may read it right now.
+        let file = self.directory.path().join("file");
+        std::fs::write(file.with_extension("new"), words).unwrap();
+        std::fs::rename(file.with_extension("new"), file).unwrap();
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// The next line after those that were waited for that holds `text`; what it skips can be
+    /// waited for still, since processes log in no order.
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut next = self.seen;
+        loop {
+            if next == self.log.len() {
+                match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                    Ok(line) => self.log.push(line),
+                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                        panic!("no line with {text:?} after {} in {:#?}", self.seen, self.log)
+                    }
+                }
+            }
+            if self.log[next].contains(text) {
+                // Moved to what was seen.
+                let line = self.log.remove(next);
+                self.log.insert(self.seen, line.clone());
+                self.seen += 1;
+                return line;
+            }
+            next += 1;
+        }
+    }
+
+    /// Waits for this line of this process.
+    pub(crate) fn wait_for_pid(&mut self, pid: Pid, text: &str) -> String {
+        self.wait_for(&format!(" {pid} {text}"))
+    }
+
+    /// Everything that was and will be logged, when all processes have ended.
+    pub(crate) fn all_lines(&mut self) -> Vec<String> {
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            self.log.push(line);
+        }
+        self.log.clone()
+    }
+
+    /// The address of the latest `Listening at`.
+    pub(crate) fn address(&self) -> String {
+        let line = self.log.iter().rfind(|line| line.contains("Listening at")).unwrap();
+        let address = line.split_once("http://").unwrap().1;
+        address.split_once(' ').unwrap().0.to_owned()
+    }
+
+    pub(crate) fn connect(&self, byte: u8) -> TcpStream {
+        connect(&self.address(), byte)
+    }
+
+    /// The pid of a worker that answers.
+    pub(crate) fn ask(&self) -> Pid {
+        answer(self.connect(b'p'))
+    }
+
+    pub(crate) fn code(&mut self) -> Option<i32> {
+        self.status().code()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn status(&mut self) -> ExitStatus {
+        wait_until("the arbiter ended", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Its workers notice and end.
+        let _killed = self.child.kill();
+        let _waited = self.child.wait();
+    }
+}
+
+pub(crate) fn connect(address: &str, byte: u8) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(&[byte]).unwrap();
+    stream
+}
+
+/// Ends the request and reads the pid in the answer.
+pub(crate) fn answer(mut stream: TcpStream) -> Pid {
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    Pid::from_raw(text.parse().unwrap())
+}
+
+pub(crate) fn wait_until<T: Debug>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(value) = condition() {
+            return value;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("not in time: {what}");
+}
+
+/// Cargo builds the examples with the tests, into a directory beside theirs.
+fn fixture() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().parent().unwrap().join("examples/fixture");
+    assert!(path.exists(), "{} is missing: run `cargo build --examples`", path.display());
+    path
+}
