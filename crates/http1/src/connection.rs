@@ -306,3 +306,29 @@ impl fmt::Debug for Connection {
 
 /// Bytes that may wait without having been looked at.
 const INPUT_LIMIT: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small_and_owns_no_buffer() {
+        assert!(size_of::<Connection>() <= 128, "{}", size_of::<Connection>());
+        let mut http = Connection::new(Config::new().into());
+        // Two requests in two pieces, so that every way to fill and to empty the buffer is taken.
+        for piece in [
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na",
+            "\r\n0\r\n\r\n",
+        ] {
+            http.receive_data(piece.as_bytes());
+            while !matches!(http.next_event(), Ok(Event::NeedData | Event::Paused)) {}
+        }
+        let mut output = BytesMut::new();
+        http.send_response(&ResponseHead::new(204, &[]), SystemTime::UNIX_EPOCH, &mut output)
+            .unwrap();
+        http.send_end(Headers::empty(), &mut output).unwrap();
+        http.start_next_cycle().unwrap();
+        assert!(http.is_idle());
+        assert_eq!(http.input.capacity(), 0);
+    }
+}

@@ -1,0 +1,109 @@
+//! What a connection says about its input, as text: the same for every way to cut the input.
+
+use std::fmt::Write;
+use std::time::UNIX_EPOCH;
+
+use bytes::BytesMut;
+use rgunicorn_http1::{
+    Config, Connection, Event, Headers, ProtocolError, RequestHead, ResponseHead, Trailers,
+};
+
+/// Feeds the pieces one after the other, answers every request at once, and tells what came out.
+pub(crate) fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut transcript = Transcript {
+        http: Connection::new(Config::new().into()),
+        text: String::new(),
+        body: Vec::new(),
+        output: BytesMut::new(),
+    };
+    for piece in pieces {
+        transcript.http.receive_data(piece);
+        if transcript.drain().is_break() {
+            return transcript.text;
+        }
+    }
+    transcript.http.receive_eof();
+    assert!(transcript.drain().is_break(), "an end of input ends everything");
+    transcript.text
+}
+
+struct Transcript {
+    http: Connection,
+    text: String,
+    body: Vec<u8>,
+    output: BytesMut,
+}
+
+type Flow = std::ops::ControlFlow<()>;
+
+impl Transcript {
+    /// Takes all events; breaks when the connection is over.
+    fn drain(&mut self) -> Flow {
+        loop {
+            match self.http.next_event() {
+                Ok(Event::Closed) => {
+                    let unread = if self.http.has_buffered_input() { " within a head" } else { "" };
+                    return self.last(&format!("closed{unread}"));
+                }
+                Ok(Event::Data(data)) => self.body.extend_from_slice(&data),
+                Ok(Event::EndOfMessage(trailers)) => self.end_of_message(&trailers)?,
+                Ok(Event::NeedData) => return Flow::Continue(()),
+                Ok(Event::Paused) => panic!("paused after start_next_cycle"),
+                Ok(Event::Request(head)) => self.request(&head),
+                Err(error) => return self.error(error),
+            }
+        }
+    }
+
+    fn request(&mut self, head: &RequestHead) {
+        let target = head.target().escape_ascii();
+        writeln!(self.text, "{} {target} {}", head.method(), head.version()).unwrap();
+        self.fields(head.headers());
+        let keep_alive = if head.keep_alive() { "keep-alive" } else { "close" };
+        // Not wants_continue(): whether the body came together with the head depends on the cut.
+        let expects = if head.header("expect").is_some() { ", expectant" } else { "" };
+        writeln!(self.text, "  body {:?}, {keep_alive}{expects}", head.body()).unwrap();
+    }
+
+    fn fields<'a>(&mut self, fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
+        for (name, value) in fields {
+            writeln!(self.text, "  {}: {}", name.escape_ascii(), value.escape_ascii()).unwrap();
+        }
+    }
+
+    fn data(&mut self) {
+        if !self.body.is_empty() {
+            writeln!(self.text, "  data {}", self.body.escape_ascii()).unwrap();
+            self.body.clear();
+        }
+    }
+
+    fn end_of_message(&mut self, trailers: &Trailers) -> Flow {
+        self.data();
+        if !trailers.is_empty() {
+            writeln!(self.text, "  trailers").unwrap();
+            self.fields(trailers.iter());
+        }
+        let head = ResponseHead { length: Some(0), ..ResponseHead::new(200, &[]) };
+        self.http.send_response(&head, UNIX_EPOCH, &mut self.output).unwrap();
+        self.http.send_end(Headers::empty(), &mut self.output).unwrap();
+        if !self.http.can_reuse() {
+            return self.last("end, not to be reused");
+        }
+        self.http.start_next_cycle().unwrap();
+        writeln!(self.text, "end").unwrap();
+        Flow::Continue(())
+    }
+
+    fn error(&mut self, error: ProtocolError) -> Flow {
+        self.data();
+        assert_eq!(self.http.next_event().err(), Some(error), "errors repeat");
+        assert!(!self.http.wants_data());
+        self.last(&format!("error {} {error}", error.status()))
+    }
+
+    fn last(&mut self, line: &str) -> Flow {
+        writeln!(self.text, "{line}").unwrap();
+        Flow::Break(())
+    }
+}
