@@ -8,6 +8,7 @@ use std::io::{self, Write};
 
 pub mod access_log;
 pub mod args;
+mod basic_auth;
 pub mod config_file;
 pub mod embed;
 pub mod load;

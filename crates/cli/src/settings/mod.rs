@@ -82,7 +82,7 @@ pub struct Settings {
     pub timeout: Option<Duration>,
     /// The kind of workers.
     pub worker_class: WorkerClass,
-    /// Worker processes, 1 to 512.
+    /// Worker processes, 1 to [`Options::WORKERS_MAX`](rgunicorn_arbiter::Options::WORKERS_MAX).
     pub workers: u32,
     /// The application, `module:attribute`. Empty only in the defaults:
     /// [`resolve`](Self::resolve) insists on one.

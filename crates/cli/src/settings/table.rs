@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rgunicorn_arbiter::Options;
+
 use super::{
     ConfigLocation, Definition, Environment, LogLevel, LogTarget, Raw, Rejection, Section, Takes,
     WorkerClass, bind,
@@ -75,7 +77,7 @@ pub static SETTINGS: &[Definition] = &[
         takes: Takes::One("INT"),
         environment: Some(Environment { variable: "WEB_CONCURRENCY", value: text }),
         apply: |raw, settings| {
-            settings.workers = number(raw, 1, WORKERS_MAX)?;
+            settings.workers = number(raw, 1, Options::WORKERS_MAX.into())?;
             Ok(())
         },
         show: |settings| format!("{}, or $WEB_CONCURRENCY", settings.workers),
@@ -319,9 +321,6 @@ pub static SETTINGS: &[Definition] = &[
 /// seconds is 68 years.
 const INT_MAX: i64 = i32::MAX as i64;
 
-/// Half of the arbiter's slots, so that two generations fit during a reload.
-const WORKERS_MAX: i64 = 512;
-
 /// A number between bounds that its type holds.
 fn number<N: TryFrom<i64>>(raw: &Raw, low: i64, high: i64) -> Result<N, Rejection> {
     let number = raw.whole_number(low..=high)?;
@@ -351,12 +350,10 @@ fn list(items: &[impl Display]) -> String {
 fn config_location(raw: &Raw) -> Result<ConfigLocation, Rejection> {
     const ALLOWED: &str = "PATH, file:PATH or python:MODULE";
     let text = raw.text(ALLOWED)?;
-    let location = match text.to_str() {
-        Some(text) if text.starts_with("python:") => {
-            ConfigLocation::Module(text.trim_start_matches("python:").to_owned())
-        }
-        Some(text) => ConfigLocation::File(text.strip_prefix("file:").unwrap_or(text).into()),
-        None => ConfigLocation::File(text.into()),
+    let location = match text.to_str().and_then(|text| text.split_once(':')) {
+        Some(("python", module)) => ConfigLocation::Module(module.to_owned()),
+        Some(("file", path)) => ConfigLocation::File(path.into()),
+        _ => ConfigLocation::File(text.into()),
     };
     match &location {
         ConfigLocation::File(path) if path.as_os_str().is_empty() => {
