@@ -1,6 +1,6 @@
 //! What a newcomer does in the first minute.
 
-use rgunicorn_tests::{Client, Launch, Server, Signal, virtualenv};
+use rgunicorn_tests::{Client, Connections, Launch, Load, Server, Signal, virtualenv};
 
 #[test]
 fn hello_is_served() {
@@ -40,10 +40,29 @@ fn flask_is_served_from_a_virtual_environment() {
     assert_eq!(server.stop(Signal::SIGTERM).code, Some(0));
 }
 
+#[test]
+fn flask_answers_correctly_under_load() {
+    let server =
+        Launch::new(FLASK).env("VIRTUAL_ENV", virtualenv()).args(&["--workers", "4"]).start();
+    for connections in [Connections::KeepAlive, Connections::Close] {
+        let load = Load::start(&server, connections, 16);
+        load.wait_for_answers(1_000);
+        let report = load.stop();
+        assert_eq!(report.lost, []);
+        let bodies: Vec<&String> = report.answered.keys().collect();
+        assert_eq!(bodies, ["Hello from Flask!"]);
+    }
+    assert_eq!(server.stop(Signal::SIGTERM).code, Some(0));
+}
+
 const FLASK: &str = r#"
 import flask
 
 app = flask.Flask(__name__)
+
+@app.get("/")
+def index():
+    return "Hello from Flask!"
 
 @app.get("/hello/<name>")
 def hello(name):

@@ -254,8 +254,9 @@ def app(environ, start_response):
     client.send("GET /hang HTTP/1.1\r\nHost: test\r\n\r\n");
     let line = server.wait_for(&format!("WORKER TIMEOUT (pid:{})", hung.pid()));
     assert!(line.contains("[CRITICAL]"), "{line}");
+    eventually("its end", || (!hung.is_alive()).then_some(()));
     assert_eq!(server.get("/").text(), "alive");
-    assert!(!hung.is_alive());
+    assert_ne!(server.wait_for_workers(1), [hung]);
     assert!(!matches!(client.try_receive(), Ok(response) if response.status == 200));
 }
 
