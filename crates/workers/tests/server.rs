@@ -1,0 +1,315 @@
+//! A server with a Rust handler, one worker, and clients of every kind.
+//!
+//! The server is this test binary, started once more as a process of its own: an arbiter forks,
+//! and a process that runs tests has threads.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rgunicorn_arbiter::{Arbiter, HookError, Hooks, Listener};
+use rgunicorn_http1::{RequestHead, ResponseHead};
+use rgunicorn_workers::{Client, ConnectionError, Handler, Options, Outcome, Server};
+
+const BIG: usize = 16 << 20;
+
+struct Routes;
+
+impl Handler for Routes {
+    fn handle(
+        &self,
+        request: &RequestHead,
+        mut client: Client,
+    ) -> Result<Outcome, ConnectionError> {
+        match request.target() {
+            b"/big" => {
+                let mut head = ResponseHead::new(200, &[]);
+                head.length = Some(BIG as u64);
+                client.send_head(&head)?;
+                client.send_rest(Bytes::from(vec![b'b'; BIG]))?;
+            }
+            b"/echo" => {
+                let mut body = Vec::new();
+                let mut piece = [0; 4096];
+                while let count @ 1.. = client.read_body(&mut piece)? {
+                    body.extend_from_slice(&piece[..count]);
+                }
+                let mut head = ResponseHead::new(200, &[]);
+                head.length = Some(body.len() as u64);
+                client.send_head(&head)?;
+                client.send_rest(body.into())?;
+            }
+            b"/forgetful" => {}
+            b"/panic" => panic!("on purpose"),
+            b"/stream" => {
+                client.send_head(&ResponseHead::new(200, &[]))?;
+                let mut left = &vec![b's'; BIG][..];
+                while !left.is_empty() {
+                    match client.send_data(left).map_err(std::io::Error::from) {
+                        Ok(taken) => left = &left[taken..],
+                        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                            client.wait()?;
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+            b"/truncated" => {
+                client.send_head(&ResponseHead::new(200, &[(b"Content-Length", b"100")]))?;
+                client.send_data(b"only this")?;
+            }
+            _ => {
+                client.send_head(&ResponseHead::new(200, &[(b"Content-Length", b"3")]))?;
+                client.send_data(b"hi\n")?;
+            }
+        }
+        Ok(Outcome::Done(client))
+    }
+}
+
+/// Tells the test where to connect.
+struct Announce;
+
+impl Hooks for Announce {
+    fn when_ready(&mut self, listeners: &[Listener]) -> Result<(), HookError> {
+        println!("listening at {}", listeners[0].address());
+        Ok(())
+    }
+}
+
+/// No test of its own: with the variable set, it is the server of the others.
+#[test]
+fn server_process() {
+    if std::env::var_os("RGUNICORN_TEST_SERVER").is_none() {
+        return;
+    }
+    let mut options = Options::default();
+    options.header_timeout = Duration::from_millis(300);
+    options.body_timeout = Duration::from_millis(300);
+    options.keepalive = Some(Duration::from_secs(20));
+    options.limit_request_body = Some(8 << 20);
+    options.write_timeout = Duration::from_secs(20);
+    let arbiter = rgunicorn_arbiter::Options::new(1).bind("127.0.0.1:0".parse().unwrap());
+    let exit = Arbiter::new(arbiter).hooks(Announce).run(Server::new(Routes, options)).unwrap();
+    #[expect(clippy::exit, reason = "in the worker, the harness must not go on")]
+    std::process::exit(i32::from(exit.code()));
+}
+
+struct TestServer {
+    arbiter: Child,
+    address: SocketAddr,
+}
+
+impl TestServer {
+    fn start() -> Self {
+        let mut arbiter = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "server_process", "--nocapture"])
+            .env("RGUNICORN_TEST_SERVER", "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(arbiter.stdout.take().unwrap()).lines();
+        let address = lines
+            .map(Result::unwrap)
+            .find_map(|line| Some(line.split_once("listening at ")?.1.parse().unwrap()))
+            .unwrap();
+        Self { arbiter, address }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    fn send(&self, request: &[u8]) -> TcpStream {
+        let mut stream = self.connect();
+        stream.write_all(request).unwrap();
+        stream
+    }
+
+    /// A whole exchange on a connection of its own.
+    fn ask(&self, request: &[u8]) -> Vec<u8> {
+        read_to_end(&mut self.send(request))
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.arbiter.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if self.arbiter.try_wait().unwrap().is_none() {
+            self.signal("QUIT");
+            self.arbiter.wait().unwrap();
+        }
+    }
+}
+
+fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    all
+}
+
+fn read_exactly(stream: &mut TcpStream, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    stream.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+fn body(response: &[u8]) -> &[u8] {
+    let end = response.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    &response[end + 4..]
+}
+
+fn starts_with(response: &[u8], status: &str) -> bool {
+    response.starts_with(format!("HTTP/1.1 {status}").as_bytes())
+}
+
+const CLOSE: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn answers_pipelined_requests_in_order() {
+    let server = TestServer::start();
+    let echo = |text: &str| {
+        format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{text}", text.len())
+    };
+    let mut requests: String = (0..40).map(|number| echo(&format!("[{number}]"))).collect();
+    requests.push_str(std::str::from_utf8(CLOSE).unwrap());
+    let answer = String::from_utf8(server.ask(requests.as_bytes())).unwrap();
+    let numbers: Vec<usize> = answer
+        .split('[')
+        .skip(1)
+        .map(|rest| rest.split_once(']').unwrap().0.parse().unwrap())
+        .collect();
+    assert_eq!(numbers, (0..40).collect::<Vec<_>>());
+    assert!(answer.ends_with("hi\n"));
+}
+
+#[test]
+fn nobody_slow_holds_the_only_worker() {
+    let server = TestServer::start();
+    let mut half_head = server.send(b"GET / HTTP/1.1\r\nHo");
+    let mut half_body =
+        server.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf");
+    let mut slow_reader = server.send(b"GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let mut idle = server.connect();
+    for _ in 0..20 {
+        assert!(server.ask(CLOSE).ends_with(b"hi\n"));
+    }
+    half_head.write_all(b"st: x\r\nConnection: close\r\n\r\n").unwrap();
+    half_body.write_all(b" more").unwrap();
+    idle.write_all(CLOSE).unwrap();
+    assert!(read_to_end(&mut half_head).ends_with(b"hi\n"));
+    assert!(read_to_end(&mut idle).ends_with(b"hi\n"));
+    let echoed = read_until(&mut half_body, b"half more");
+    assert!(starts_with(&echoed, "200"));
+    let big = read_to_end(&mut slow_reader);
+    assert!(body(&big).len() == BIG && body(&big).iter().all(|byte| *byte == b'b'));
+}
+
+fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
+    let mut all = Vec::new();
+    while !all.ends_with(end) {
+        all.extend(read_exactly(stream, 1));
+    }
+    all
+}
+
+#[test]
+fn streams_to_a_reader_that_comes_late() {
+    let server = TestServer::start();
+    let mut reader = server.send(b"GET /stream HTTP/1.0\r\nHost: x\r\n\r\n");
+    let all = read_to_end(&mut reader);
+    assert_eq!(body(&all).len(), BIG);
+}
+
+#[test]
+fn a_large_body_arrives_whole_and_a_larger_one_is_refused() {
+    let server = TestServer::start();
+    let body_of = |count: usize| (0..count).map(|at| b'a' + (at % 23) as u8).collect::<Vec<_>>();
+    for count in [100_000, 3 << 20, 8 << 20] {
+        let sent = body_of(count);
+        let head = format!(
+            "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {count}\r\n\r\n"
+        );
+        let answer = server.ask(&[head.as_bytes(), &sent].concat());
+        assert!(body(&answer) == sent, "{count}");
+    }
+    let head =
+        format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", (8 << 20) + 1);
+    assert!(starts_with(&server.ask(head.as_bytes()), "413"));
+    // Without an announced length it is refused as soon as it is too long.
+    let mut stream =
+        server.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let chunk = [&b"100000\r\n"[..], &body_of(1 << 20), b"\r\n"].concat();
+    for _ in 0..9 {
+        stream.write_all(&chunk).unwrap();
+    }
+    assert!(starts_with(&read_to_end(&mut stream), "413"));
+}
+
+#[test]
+fn expects_are_answered_before_the_body() {
+    let server = TestServer::start();
+    let mut stream = server.send(
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n\
+          Content-Length: 4\r\n\r\n",
+    );
+    let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+    assert_eq!(read_exactly(&mut stream, interim.len()), interim);
+    stream.write_all(b"body").unwrap();
+    assert!(read_to_end(&mut stream).ends_with(b"body"));
+}
+
+#[test]
+fn a_fault_costs_its_own_connection() {
+    let server = TestServer::start();
+    let mut kept = server.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    read_until(&mut kept, b"hi\n");
+    assert!(server.ask(b"GET /panic HTTP/1.1\r\nHost: x\r\n\r\n").is_empty());
+    assert!(starts_with(&server.ask(b"GET /forgetful HTTP/1.1\r\nHost: x\r\n\r\n"), "500"));
+    let truncated = server.ask(b"GET /truncated HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(body(&truncated), b"only this");
+    assert!(starts_with(&server.ask(b"GET / HTTP/1.1\r\nHost : x\r\n\r\n"), "400"));
+    kept.write_all(CLOSE).unwrap();
+    assert!(read_to_end(&mut kept).ends_with(b"hi\n"));
+}
+
+#[test]
+fn patience_ends() {
+    let server = TestServer::start();
+    // A byte now and then does not prolong the time for a head.
+    let (mut stream, started) = (server.connect(), Instant::now());
+    for byte in b"GET / HTTP/1.1\r\nHost: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx".iter().cycle() {
+        if stream.write_all(&[*byte]).is_err() || started.elapsed() > Duration::from_secs(10) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(started.elapsed() < Duration::from_secs(10), "the head took for ever");
+    let body = server.ask(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf");
+    assert!(starts_with(&body, "408"));
+}
+
+#[test]
+fn a_stopping_worker_serves_who_is_here_already() {
+    let mut server = TestServer::start();
+    let mut kept = server.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    read_until(&mut kept, b"hi\n");
+    let mut half = server.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbo");
+    // It is in as soon as a later connection has been answered.
+    server.ask(CLOSE);
+    server.signal("TERM");
+    half.write_all(b"dy").unwrap();
+    kept.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let kept = String::from_utf8(read_to_end(&mut kept)).unwrap();
+    assert!(kept.contains("hi\n"), "{kept}");
+    assert!(read_to_end(&mut half).ends_with(b"body"));
+    assert_eq!(server.arbiter.wait().unwrap().code(), Some(0));
+}
