@@ -77,10 +77,10 @@ impl Framing {
 pub(crate) struct TransferEncoding {
     /// `chunked` was named; nothing may follow it.
     chunked: bool,
-    /// A compression was named. gunicorn passes such bodies on, still encoded, to applications that
-    /// expect them decoded; we say that we cannot.
-    compressed: bool,
-    /// Something unregistered was named, or `identity`, which RFC 9112 has removed.
+    /// A coding was named that is known and not undone here. gunicorn passes such bodies on, still
+    /// encoded, to applications that expect them decoded; we say that we cannot.
+    unsupported: bool,
+    /// Something was named that is no transfer coding.
     unknown: bool,
 }
 
@@ -94,8 +94,8 @@ impl TransferEncoding {
             let is = |name: &[u8]| coding.eq_ignore_ascii_case(name);
             if is(b"chunked") {
                 self.chunked = true;
-            } else if COMPRESSIONS.iter().any(|name| is(name)) {
-                self.compressed = true;
+            } else if UNSUPPORTED.iter().any(|name| is(name)) {
+                self.unsupported = true;
             } else {
                 self.unknown = true;
             }
@@ -107,14 +107,15 @@ impl TransferEncoding {
         match self {
             Self { unknown: true, .. } => Err(ProtocolError::UnsupportedCoding),
             Self { chunked: false, .. } => Err(ProtocolError::TransferEncoding),
-            Self { compressed: true, .. } => Err(ProtocolError::UnsupportedCoding),
+            Self { unsupported: true, .. } => Err(ProtocolError::UnsupportedCoding),
             Self { chunked: true, .. } => Ok(Framing::Chunked),
         }
     }
 }
 
-/// Registered codings besides chunked (RFC 9112 §7.2).
-const COMPRESSIONS: [&[u8]; 5] = [b"compress", b"deflate", b"gzip", b"x-compress", b"x-gzip"];
+/// Registered codings besides chunked (RFC 9112 §7.2), and `identity`, which RFC 7230 has removed.
+const UNSUPPORTED: [&[u8]; 6] =
+    [b"compress", b"deflate", b"gzip", b"identity", b"x-compress", b"x-gzip"];
 
 #[cfg(test)]
 mod tests {
@@ -137,7 +138,7 @@ mod tests {
             (&["gzip"], Err(E::TransferEncoding)),
             (&["gzip, chunked"], Err(E::UnsupportedCoding)),
             (&["gzip", "chunked"], Err(E::UnsupportedCoding)),
-            (&["identity"], Err(E::UnsupportedCoding)),
+            (&["identity"], Err(E::TransferEncoding)),
             (&["identity, chunked"], Err(E::UnsupportedCoding)),
             (&["xchunked"], Err(E::UnsupportedCoding)),
         ] {

@@ -94,7 +94,7 @@ impl Seen {
         }
         let framing =
             Framing::of_request(line.version, self.content_length, self.transfer_encoding)?;
-        if http11 && self.expects_else {
+        if self.expects_else {
             return Err(ProtocolError::Expectation);
         }
         Ok(Verdict {
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(expects(Http10, "100-continue"), Ok(false));
         assert_eq!(expects(Http11, "100-continue, x"), Err(ProtocolError::Expectation));
         assert_eq!(expects(Http11, ""), Err(ProtocolError::Expectation));
-        assert_eq!(expects(Http10, "x"), Ok(false));
+        assert_eq!(expects(Http10, "x"), Err(ProtocolError::Expectation));
         let nothing_to_wait_for = [("Host", "a"), ("Expect", "100-continue")];
         assert!(!verdict(Http11, &nothing_to_wait_for).unwrap().expects_continue);
     }
