@@ -26,55 +26,48 @@ use crate::{ExitStatus, Listener, Pid, WorkerId};
 ///
 /// An error of `on_starting` or `when_ready` ends the start, an error of `post_fork` is a boot
 /// failure of that worker; the others are logged.
+#[expect(clippy::missing_errors_doc, reason = "the same for all, and said above")]
 pub trait Hooks {
     /// In the arbiter, before anything is bound.
-    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
     fn on_starting(&mut self) -> Result<(), HookError> {
         Ok(())
     }
 
     /// In the arbiter, which listens now, before the first worker is forked.
-    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
     fn when_ready(&mut self, listeners: &[Listener]) -> Result<(), HookError> {
         let _ = listeners;
         Ok(())
     }
 
     /// In the arbiter, before a worker is forked; it has no pid yet.
-    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
     fn pre_fork(&mut self, worker: &WorkerInfo) -> Result<(), HookError> {
         let _ = worker;
         Ok(())
     }
 
     /// In the worker, first of all.
-    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
     fn post_fork(&mut self, worker: &WorkerInfo) -> Result<(), HookError> {
         let _ = worker;
         Ok(())
     }
 
     /// In the arbiter, after a worker has ended.
-    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
     fn child_exit(&mut self, worker: &WorkerInfo, status: ExitStatus) -> Result<(), HookError> {
         let _ = (worker, status);
         Ok(())
     }
 
     /// In the arbiter, during HUP, before the new workers are forked.
-    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
     fn on_reload(&mut self) -> Result<(), HookError> {
         Ok(())
     }
 
     /// In the arbiter, on USR1: open log files anew.
-    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
     fn reopen_logs(&mut self) -> Result<(), HookError> {
         Ok(())
     }
 
     /// In the arbiter, last of all.
-    #[expect(clippy::missing_errors_doc, reason = "see the trait")]
     fn on_exit(&mut self) -> Result<(), HookError> {
         Ok(())
     }

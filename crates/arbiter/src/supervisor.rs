@@ -7,6 +7,7 @@ mod child;
 mod event;
 mod heartbeat;
 mod reload;
+mod signal;
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use self::child::{Child, State, back_off};
 pub use self::event::{Action, Event, Plan};
-use crate::{Command, ExitStatus, Halt, Moment, Options, Pid, Report, Signal, WorkerId};
+use crate::{Command, ExitStatus, Halt, Moment, Options, Pid, Report, WorkerId};
 
 /// Keeps a number of workers alive, in thought: see [`Event`] and [`Action`].
 ///
@@ -171,60 +172,6 @@ impl Supervisor {
     }
 }
 
-/// Signals: phase by phase.
-impl Supervisor {
-    fn signal(&mut self, signal: Signal, now: Moment) {
-        if matches!(self.phase, Phase::Stopped) {
-            return;
-        }
-        self.report(Report::Handling(signal));
-        match (&self.phase, signal) {
-            (_, Signal::Usr1) => self.reopen_logs(),
-            (_, Signal::Usr2 | Signal::Winch) => self.report(Report::Unsupported(signal)),
-            (Phase::Stopping { halt, quick: false }, Signal::Int | Signal::Quit) => {
-                self.phase = Phase::Stopping { halt: *halt, quick: true };
-                self.stop_all(now);
-            }
-            (Phase::Stopping { .. } | Phase::Stopped, _) => {}
-            (_, Signal::Int | Signal::Quit) => self.halt(Halt::Asked, true, now),
-            (_, Signal::Term) => self.halt(Halt::Asked, false, now),
-            (Phase::Renewing { .. }, Signal::Hup) => {
-                self.report(Report::HangUp);
-                self.report(Report::ReloadSuperseded);
-                self.reload_asked = true;
-                self.abandon_reload(now);
-            }
-            (Phase::Running | Phase::Reloading, Signal::Hup) => {
-                self.report(Report::HangUp);
-                self.reload_asked = true;
-            }
-            (_, Signal::Ttin) if self.wanted >= Options::WORKERS_MAX => {
-                self.report(Report::WorkersMax(Options::WORKERS_MAX));
-            }
-            (_, Signal::Ttin) => self.wanted += 1,
-            (_, Signal::Ttou) => self.wanted = self.wanted.saturating_sub(1).max(1),
-        }
-    }
-
-    fn reopen_logs(&mut self) {
-        self.actions.push_back(Action::ReopenLogs);
-        let pids = self.children.iter().filter_map(Child::pid);
-        let commands = pids.map(|pid| Action::Command { pid, command: Command::ReopenLogs });
-        self.actions.extend(commands);
-    }
-
-    fn halt(&mut self, halt: Halt, quick: bool, now: Moment) {
-        self.phase = Phase::Stopping { halt, quick };
-        self.look_at = None;
-        self.actions.push_back(Action::CloseListeners);
-        self.stop_all(now);
-    }
-
-    fn stop_all(&mut self, now: Moment) {
-        self.stop(now, |_| true);
-    }
-}
-
 /// The life of a child, event by event.
 impl Supervisor {
     fn forked(&mut self, worker: WorkerId, pid: Pid, now: Moment) {
@@ -329,17 +276,12 @@ impl Supervisor {
     }
 }
 
-/// What follows.
+/// What follows from the state alone.
 impl Supervisor {
-    /// Everything that follows from the state alone.
+    /// Ends the phase if its end has come, then sees to the workers.
     fn advance(&mut self, now: Moment) {
-        let ready_tended = |supervisor: &Self| {
-            let tended = supervisor.tended();
-            let is_tended = |child: &&Child| child.generation == tended && child.is_ready();
-            supervisor.children.iter().filter(is_tended).count()
-        };
         match self.phase {
-            Phase::Renewing { .. } if ready_tended(self) >= self.wanted as usize => {
+            Phase::Renewing { .. } if self.ready_members() >= self.wanted as usize => {
                 self.take_over(now);
             }
             // One reload at a time: at most two generations exist, however many HUPs come.
@@ -396,6 +338,12 @@ impl Supervisor {
             }
         }
         self.report_workers();
+    }
+
+    fn ready_members(&self) -> usize {
+        let tended = self.tended();
+        let is_member = |child: &&Child| child.generation == tended && child.is_ready();
+        self.children.iter().filter(is_member).count()
     }
 
     /// Once per change, and not for every single fork of it.

@@ -1,0 +1,54 @@
+//! What operators ask for, phase by phase.
+
+use super::child::Child;
+use super::{Action, Phase, Supervisor};
+use crate::{Command, Halt, Moment, Options, Report, Signal};
+
+impl Supervisor {
+    pub(super) fn signal(&mut self, signal: Signal, now: Moment) {
+        if matches!(self.phase, Phase::Stopped) {
+            return;
+        }
+        self.report(Report::Handling(signal));
+        match (&self.phase, signal) {
+            (_, Signal::Usr1) => self.reopen_logs(),
+            (_, Signal::Usr2 | Signal::Winch) => self.report(Report::Unsupported(signal)),
+            (Phase::Stopping { halt, quick: false }, Signal::Int | Signal::Quit) => {
+                self.phase = Phase::Stopping { halt: *halt, quick: true };
+                self.stop(now, |_| true);
+            }
+            (Phase::Stopping { .. } | Phase::Stopped, _) => {}
+            (_, Signal::Int | Signal::Quit) => self.halt(Halt::Asked, true, now),
+            (_, Signal::Term) => self.halt(Halt::Asked, false, now),
+            (Phase::Renewing { .. }, Signal::Hup) => {
+                self.report(Report::HangUp);
+                self.report(Report::ReloadSuperseded);
+                self.reload_asked = true;
+                self.abandon_reload(now);
+            }
+            (Phase::Running | Phase::Reloading, Signal::Hup) => {
+                self.report(Report::HangUp);
+                self.reload_asked = true;
+            }
+            (_, Signal::Ttin) if self.wanted >= Options::WORKERS_MAX => {
+                self.report(Report::WorkersMax(Options::WORKERS_MAX));
+            }
+            (_, Signal::Ttin) => self.wanted += 1,
+            (_, Signal::Ttou) => self.wanted = self.wanted.saturating_sub(1).max(1),
+        }
+    }
+
+    fn reopen_logs(&mut self) {
+        self.actions.push_back(Action::ReopenLogs);
+        let pids = self.children.iter().filter_map(Child::pid);
+        let commands = pids.map(|pid| Action::Command { pid, command: Command::ReopenLogs });
+        self.actions.extend(commands);
+    }
+
+    pub(super) fn halt(&mut self, halt: Halt, quick: bool, now: Moment) {
+        self.phase = Phase::Stopping { halt, quick };
+        self.look_at = None;
+        self.actions.push_back(Action::CloseListeners);
+        self.stop(now, |_| true);
+    }
+}

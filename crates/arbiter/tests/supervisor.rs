@@ -1,0 +1,309 @@
+//! The supervisor, step by step: what it decides in the cases that operators know.
+
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io;
+use std::time::Duration;
+
+use rgunicorn_arbiter::{
+    Action, Event, ExitStatus, Moment, Pid, Plan, Report, Severity, Signal, Supervisor, WorkerId,
+};
+
+/// Names the n-th process 100 + n, and writes down what is decided.
+struct Script {
+    supervisor: Supervisor,
+    now: Duration,
+    forks: Vec<WorkerId>,
+    /// Latest heartbeats are this old.
+    silence: Duration,
+    decided: Vec<String>,
+}
+
+impl Script {
+    fn new(plan: Plan) -> Self {
+        let now = Duration::from_secs(1000);
+        let supervisor = Supervisor::new(plan, Moment::from_start(now));
+        let silence = Duration::ZERO;
+        Self { supervisor, now, forks: Vec::new(), silence, decided: Vec::new() }.drained()
+    }
+
+    fn drained(mut self) -> Self {
+        self.drain();
+        self
+    }
+
+    /// A script whose workers are ready and have lasted.
+    fn settled(plan: Plan) -> Self {
+        let workers = plan.workers;
+        let mut script = Self::new(plan);
+        (1..=workers).for_each(|worker| script.ready(worker));
+        script.wait(2);
+        script.decided.clear();
+        script
+    }
+
+    fn event(&mut self, event: Event) {
+        self.supervisor.handle_event(event, Moment::from_start(self.now));
+        self.drain();
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        self.event(Event::Signal(signal));
+    }
+
+    fn ready(&mut self, number: u32) {
+        self.event(Event::Ready { worker: self.forks[number as usize - 1] });
+    }
+
+    fn exited(&mut self, number: u32, code: i32) {
+        self.event(Event::Exited { pid: pid(number), status: ExitStatus::Exited(code) });
+    }
+
+    /// Lets seconds pass, and does on the way what is due.
+    fn wait(&mut self, seconds: u64) {
+        self.wait_millis(seconds * 1000);
+    }
+
+    fn wait_millis(&mut self, milliseconds: u64) {
+        let end = self.now + Duration::from_millis(milliseconds);
+        loop {
+            let deadline = self.supervisor.poll_timeout();
+            let start = Moment::from_start(Duration::ZERO);
+            let deadline = deadline.map(|deadline| deadline.saturating_since(start));
+            self.now = deadline.unwrap_or(end).min(end);
+            self.look();
+            if self.now == end {
+                break;
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let beat = Moment::from_start(self.now.saturating_sub(self.silence));
+        self.supervisor.handle_timeout(|_| Some(beat), Moment::from_start(self.now));
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.supervisor.poll_action() {
+            let line = match action {
+                Action::Command { pid, command } => format!("{command:?} {}", number(pid)),
+                Action::Fork { worker, .. } => {
+                    self.forks.push(worker);
+                    let number = u32::try_from(self.forks.len()).unwrap();
+                    self.supervisor.handle_event(
+                        Event::Forked { worker, pid: pid(number) },
+                        Moment::from_start(self.now),
+                    );
+                    format!("fork {number}")
+                }
+                Action::Kill { pid } => format!("kill {}", number(pid)),
+                Action::Report(report) if report.severity() <= Severity::Info => continue,
+                Action::Report(report) => report.to_string(),
+                action => format!("{action:?}"),
+            };
+            self.decided.push(line);
+        }
+    }
+
+    /// What was decided since the last call.
+    #[track_caller]
+    fn expect(&mut self, decided: &[&str]) {
+        assert_eq!(std::mem::take(&mut self.decided), decided);
+    }
+}
+
+fn pid(number: u32) -> Pid {
+    Pid::from_raw(100 + i32::try_from(number).unwrap())
+}
+
+fn number(pid: Pid) -> i32 {
+    pid.as_raw() - 100
+}
+
+fn plan(workers: u32, timeout: u64, graceful_timeout: u64) -> Plan {
+    let mut plan = Plan::new(workers);
+    plan.timeout = (timeout > 0).then(|| Duration::from_secs(timeout));
+    plan.graceful_timeout = Duration::from_secs(graceful_timeout);
+    plan
+}
+
+#[test]
+fn a_stop_waits_for_all_workers() {
+    let mut script = Script::settled(plan(2, 0, 30));
+    script.signal(Signal::Term);
+    script.expect(&["CloseListeners", "StopGracefully 1", "StopGracefully 2"]);
+    script.exited(2, 0);
+    script.wait(29);
+    script.expect(&[]);
+    script.wait(1);
+    script.expect(&["Worker graceful timeout (pid:101)", "kill 1"]);
+    let status = ExitStatus::Signaled(9);
+    script.event(Event::Exited { pid: pid(1), status });
+    script.expect(&["Worker (pid:101) was sent SIGKILL!", "Exit(Asked)"]);
+}
+
+#[test]
+fn a_second_signal_hurries() {
+    let mut script = Script::settled(plan(1, 0, 30));
+    script.signal(Signal::Term);
+    script.signal(Signal::Term);
+    script.signal(Signal::Hup);
+    script.signal(Signal::Ttin);
+    script.expect(&["CloseListeners", "StopGracefully 1"]);
+    script.signal(Signal::Int);
+    script.signal(Signal::Int);
+    script.expect(&["StopNow 1"]);
+    script.wait(2);
+    script.expect(&["Worker graceful timeout (pid:101)", "kill 1"]);
+}
+
+#[test]
+fn a_silent_worker_is_aborted_then_killed_then_replaced() {
+    let mut script = Script::settled(plan(1, 10, 30));
+    script.silence = Duration::from_secs(100);
+    script.wait(7);
+    script.expect(&[]);
+    script.wait(1);
+    script.expect(&["WORKER TIMEOUT (pid:101)", "Abort 1"]);
+    script.wait(1);
+    script.expect(&["kill 1"]);
+    script.event(Event::Exited { pid: pid(1), status: ExitStatus::Signaled(9) });
+    script.expect(&["Worker (pid:101) was sent SIGKILL!", "fork 2"]);
+}
+
+#[test]
+fn a_boot_may_take_its_time() {
+    let mut script = Script::new(plan(1, 1, 30));
+    script.expect(&["fork 1"]);
+    script.wait(1000);
+    script.expect(&[]);
+}
+
+#[test]
+fn after_a_suspend_everyone_gets_the_whole_time() {
+    let mut script = Script::settled(plan(1, 10, 30));
+    script.now += Duration::from_secs(3600);
+    script.silence = Duration::from_secs(3600);
+    script.look();
+    script.wait_millis(9_999);
+    script.expect(&[]);
+    script.wait_millis(1);
+    script.expect(&["WORKER TIMEOUT (pid:101)", "Abort 1"]);
+}
+
+#[test]
+fn a_boot_that_fails_at_the_first_start_ends_it() {
+    for (code, halt) in [(3, "Exit(Boot)"), (4, "Exit(AppLoad)")] {
+        let mut script = Script::new(plan(2, 0, 30));
+        script.exited(1, code);
+        script.exited(2, code);
+        let [reason, end] = ["Shutting down: Master", halt];
+        assert!(script.decided.contains(&reason.to_owned()), "{:?}", script.decided);
+        assert_eq!(script.decided.pop().unwrap(), end);
+        assert!(script.decided.contains(&"StopNow 2".to_owned()));
+    }
+}
+
+#[test]
+fn a_boot_that_fails_later_is_tried_again_with_patience() {
+    let mut script = Script::settled(plan(1, 0, 30));
+    script.exited(1, 0);
+    script.expect(&["fork 2"]);
+    for (number, delay) in (2..).zip([1, 2, 4, 8, 16, 30, 30]) {
+        script.exited(number, 3);
+        script.wait_millis(delay * 1000 - 1);
+        let (pid, next) = (100 + number, number + 1);
+        script.expect(&[
+            &format!("Worker (pid:{pid}) exited with code 3."),
+            &format!(
+                "Worker (pid:{pid}) ended too soon after its start; the next start is in {delay} s."
+            ),
+        ]);
+        script.wait_millis(1);
+        script.expect(&[&format!("fork {next}")]);
+    }
+}
+
+#[test]
+fn a_crash_is_made_good_at_once_unless_it_repeats() {
+    let mut script = Script::settled(plan(1, 0, 30));
+    for (number, delay) in (2..).zip([0, 0, 1, 2, 4]) {
+        script.exited(number - 1, 255);
+        script.wait_millis(delay * 1000);
+        assert_eq!(script.decided.pop().unwrap(), format!("fork {number}"));
+        script.ready(number);
+    }
+    // One that lasts is no part of the row.
+    script.wait(1);
+    script.exited(6, 255);
+    assert_eq!(script.decided.pop().unwrap(), "fork 7");
+}
+
+#[test]
+fn a_failed_fork_is_tried_again() {
+    let mut supervisor = Supervisor::new(Plan::new(1), Moment::from_start(Duration::ZERO));
+    for (second, delay) in [(0, 1), (1, 2), (3, 4)] {
+        let now = Moment::from_start(Duration::from_secs(second));
+        supervisor.handle_timeout(|_| None, now);
+        let Some(Action::Fork { worker, .. }) = supervisor.poll_action() else { unreachable!() };
+        let error = io::Error::from(io::ErrorKind::OutOfMemory);
+        supervisor.handle_event(Event::ForkFailed { worker, error }, now);
+        let report = supervisor.poll_action();
+        assert!(matches!(report, Some(Action::Report(Report::ForkFailed { .. }))), "{report:?}");
+        assert_eq!(supervisor.poll_timeout(), Some(now + Duration::from_secs(delay)));
+    }
+}
+
+#[test]
+fn the_oldest_worker_goes_first() {
+    let mut script = Script::settled(plan(2, 0, 30));
+    script.signal(Signal::Ttin);
+    script.expect(&["fork 3"]);
+    script.ready(3);
+    script.signal(Signal::Ttou);
+    script.signal(Signal::Ttou);
+    script.signal(Signal::Ttou);
+    script.expect(&["StopGracefully 1", "StopGracefully 2"]);
+}
+
+#[test]
+fn a_reload_stops_nobody_before_all_new_workers_are_ready() {
+    let mut script = Script::settled(plan(2, 0, 30));
+    script.signal(Signal::Hup);
+    script.expect(&["Reload"]);
+    script.event(Event::Reloaded(plan(3, 0, 30)));
+    script.expect(&["fork 3", "fork 4", "fork 5"]);
+    script.ready(3);
+    script.ready(5);
+    script.expect(&[]);
+    script.ready(4);
+    script.expect(&["StopGracefully 1", "StopGracefully 2", "ReloadCompleted"]);
+    // The next one waits until the first has ended.
+    script.signal(Signal::Hup);
+    script.exited(1, 0);
+    script.expect(&[]);
+    script.exited(2, 0);
+    script.expect(&["Reload"]);
+    script.event(Event::ReloadFailed);
+    script.expect(&[]);
+}
+
+#[test]
+fn a_reload_is_abandoned_when_a_new_worker_does_not_boot() {
+    let mut script = Script::settled(plan(2, 0, 30));
+    script.signal(Signal::Hup);
+    script.event(Event::Reloaded(plan(2, 0, 30)));
+    script.ready(3);
+    script.expect(&["Reload", "fork 3", "fork 4"]);
+    script.exited(4, 3);
+    script.expect(&[
+        "Worker (pid:104) exited with code 3.",
+        "Reload abandoned: the new worker (pid:104) failed to boot, the old ones stay.",
+        "StopGracefully 3",
+        "ReloadAbandoned",
+    ]);
+    script.exited(3, 0);
+    script.exited(1, 0);
+    script.expect(&["fork 5"]);
+}
