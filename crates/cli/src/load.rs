@@ -29,7 +29,8 @@ impl Launch {
     ///
     /// The current directory is gone.
     pub fn new(arguments: Vec<OsString>) -> io::Result<Self> {
-        Ok(Self { arguments, directory: logical_directory()? })
+        let shells = env::var_os("PWD").map(PathBuf::from);
+        Ok(Self { arguments, directory: logical_directory(env::current_dir()?, shells)? })
     }
 
     /// The arguments, the program's name first.
@@ -155,13 +156,12 @@ fn enter(directory: &Path) -> Result<(), Failure> {
 /// The current directory by the name that the shell knows, if that is the same directory.
 ///
 /// With releases behind a symbolic link this is the link, so that SIGHUP finds the new release.
-fn logical_directory() -> io::Result<PathBuf> {
-    let physical = env::current_dir()?;
-    if let Some(logical) = env::var_os("PWD").map(PathBuf::from) {
+fn logical_directory(physical: PathBuf, logical: Option<PathBuf>) -> io::Result<PathBuf> {
+    if let Some(logical) = logical.filter(|logical| logical.is_absolute()) {
         let here = fs::metadata(&physical)?;
-        let same = fs::metadata(&logical)
+        let is_same = fs::metadata(&logical)
             .is_ok_and(|there| there.dev() == here.dev() && there.ino() == here.ino());
-        if same && logical.is_absolute() {
+        if is_same {
             return Ok(logical);
         }
     }
@@ -208,5 +208,29 @@ impl From<EmbedError> for Failure {
 impl From<crate::logging::LogFileError> for Failure {
     fn from(error: crate::logging::LogFileError) -> Self {
         Self::error(&error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_keeps_the_name_that_the_shell_knows() {
+        let temporary = tempfile::tempdir().unwrap();
+        let release = temporary.path().join("release");
+        let current = temporary.path().join("current");
+        fs::create_dir(&release).unwrap();
+        std::os::unix::fs::symlink("release", &current).unwrap();
+        for (logical, expected) in [
+            (Some(current.clone()), &current),
+            (Some(temporary.path().to_owned()), &release),
+            (Some(temporary.path().join("gone")), &release),
+            (Some(PathBuf::from(".")), &release),
+            (None, &release),
+        ] {
+            let directory = logical_directory(release.clone(), logical.clone()).unwrap();
+            assert_eq!(&directory, expected, "{logical:?}");
+        }
     }
 }
