@@ -154,8 +154,10 @@ impl LoadError {
 
 /// The text of `traceback.print_exception`; the bare exception should even that fail.
 pub(crate) fn format_exception(py: Python<'_>, error: &PyErr) -> String {
+    // Before Python 3.12 the exception does not know its traceback yet.
+    let parts = (error.get_type(py), error.value(py), error.traceback(py));
     py.import("traceback")
-        .and_then(|module| module.call_method1("format_exception", (error.value(py),)))
+        .and_then(|module| module.call_method1("format_exception", parts))
         .and_then(|lines| lines.extract::<Vec<String>>())
         .map_or_else(|_| error.to_string(), |lines| lines.concat())
 }

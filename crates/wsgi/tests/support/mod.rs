@@ -1,12 +1,19 @@
 //! A server in memory.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::struct_excessive_bools,
+    clippy::unwrap_used,
+    reason = "a helper may fail loudly, and its switches are independent"
+)]
 
 use std::ffi::CString;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
 
 use rgunicorn_wsgi::pyo3::prelude::*;
 use rgunicorn_wsgi::{
@@ -105,7 +112,13 @@ impl Exchange for Memory {
     fn send_rest(&mut self, data: bytes::Bytes) -> io::Result<()> {
         self.rests += 1;
         self.body.extend_from_slice(&data);
-        Ok(())
+        match self.breaks_after {
+            Some(limit) if self.body.len() > limit => {
+                self.body.truncate(limit);
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn send_file(&mut self, file: BorrowedFd<'_>, range: Range<u64>) -> io::Result<u64> {
@@ -161,4 +174,42 @@ pub(crate) fn get<'a>(headers: &'a [(&'a [u8], &'a [u8])]) -> Request<'a, Header
 /// Calls the application of `source` once.
 pub(crate) fn call(source: &str) -> (Memory, Result<(), AppError>) {
     app(source).call(get(&[]), Memory::default())
+}
+
+/// Lines of Python as the body of a function.
+pub(crate) fn indented(lines: &str) -> String {
+    lines.lines().flat_map(|line| ["    ", line, "\n"]).collect()
+}
+
+/// What the application returned as text.
+pub(crate) fn text(memory: &Memory) -> &str {
+    std::str::from_utf8(&memory.body).unwrap()
+}
+
+/// Records of the `log` crate, as `LEVEL target: message`, that contain `part`.
+///
+/// The first call starts the recording. Tests of one process share it: look for text of your own.
+pub(crate) fn logged(part: &str) -> Vec<String> {
+    // Only the first call can succeed.
+    if log::set_logger(&RECORDER).is_ok() {
+        log::set_max_level(log::LevelFilter::Info);
+    }
+    RECORDER.0.lock().unwrap().iter().filter(|record| record.contains(part)).cloned().collect()
+}
+
+struct Recorder(Mutex<Vec<String>>);
+
+static RECORDER: Recorder = Recorder(Mutex::new(Vec::new()));
+
+impl log::Log for Recorder {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = format!("{} {}: {}", record.level(), record.target(), record.args());
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn flush(&self) {}
 }
