@@ -314,7 +314,8 @@ fn a_socket_file_is_gone_after_the_end() {
     let launch = Launch::new(PID).bind(&["unix:server.sock"]);
     let server = launch.args(&["--workers", "2"]).start();
     let socket = server.path("server.sock");
-    server.wait_for_workers(2)[0].signal(Signal::SIGKILL);
+    server.wait_for_count("Booting worker", 2);
+    server.workers()[0].signal(Signal::SIGKILL);
     server.wait_for_count("Booting worker", 3);
     assert!(socket.exists(), "a worker's death is not the server's");
     server.signal(Signal::SIGTERM);
