@@ -76,7 +76,11 @@ fn cut<'a>(mut input: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+    #![proptest_config(ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// And nothing panics on the way.
     #[test]
@@ -128,7 +132,10 @@ proptest! {
 
     /// Whatever is accepted in a response can be read by the same rules.
     #[test]
-    fn a_head_cannot_be_broken_by_its_fields(name in vec(any::<u8>(), 0..6), value in vec(any::<u8>(), 0..6)) {
+    fn a_head_cannot_be_broken_by_its_fields(
+        name in vec(any::<u8>(), 0..6),
+        value in vec(any::<u8>(), 0..6),
+    ) {
         let mut output = BytesMut::new();
         let mut http = Connection::new(Config::new().into());
         http.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
