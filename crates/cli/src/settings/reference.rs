@@ -54,7 +54,7 @@ const NOT_SUPPORTED: &str = "
 ## Not supported yet
 
 These settings of gunicorn's are refused by name, on the command line and in a config file, unless
-the file gives just gunicorn's default. The same goes for hooks.
+the file gives just gunicorn's default. Hooks are refused whatever they do.
 
 ";
 
