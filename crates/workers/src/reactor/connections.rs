@@ -1,0 +1,258 @@
+//! Connections that are here: from the first byte of a request to the last one of its response.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rgunicorn_http1::{Event, ProtocolError, RequestHead, error_response};
+
+use super::{Life, Reactor};
+use crate::access::RequestLog;
+use crate::client::{Client, Next};
+use crate::handler::Handler;
+use crate::poller::{Interest, Token};
+use crate::serve::serve_one;
+use crate::slots::Phase;
+
+impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
+    pub(super) fn connection_ready(&mut self, token: Token) {
+        let Some((client, phase)) = self.slots.take(token) else { return };
+        match phase {
+            Phase::Body | Phase::Head | Phase::Idle => self.read(token, client),
+            Phase::Lingering => self.linger_on(token, client),
+            Phase::Writing => self.write(token, client),
+        }
+    }
+
+    pub(super) fn read(&mut self, token: Token, mut client: Client) {
+        match client.receive(&mut self.buffer) {
+            Ok(true) => self.advance(token, client),
+            Ok(false) => self.need_data(token, client),
+            Err(error) => self.lost(token, client, &error),
+        }
+    }
+
+    /// Goes through what has arrived, up to the end of one request.
+    pub(super) fn advance(&mut self, token: Token, mut client: Client) {
+        loop {
+            let step = match client.next_event() {
+                Ok(Event::NeedData) => return self.need_data(token, client),
+                Ok(Event::Request(head)) => self.begin(&mut client, head),
+                Ok(Event::Data(data)) => self.gather(&mut client, data),
+                Ok(Event::EndOfMessage(_)) => return self.serve(token, client),
+                Ok(Event::Closed | Event::Paused) => return self.close(token, client),
+                Err(error) => return self.refuse(token, client, &error),
+            };
+            if let Err(status) = step {
+                return self.answer_and_close(token, client, &error_response(status, ""));
+            }
+        }
+    }
+
+    /// A head is here. An announced body that is too large is refused before it is sent
+    /// (RFC 9110 §15.5.14).
+    fn begin(&self, client: &mut Client, head: RequestHead) -> Result<(), u16> {
+        let length = head.body().length().unwrap_or(0);
+        if self.context.options.limit_request_body.is_some_and(|limit| length > limit) {
+            return Err(413);
+        }
+        client.keep_head(head);
+        Ok(())
+    }
+
+    fn gather(&self, client: &mut Client, data: Bytes) -> Result<(), u16> {
+        match client.push_body(data) {
+            Ok(length) => match self.context.options.limit_request_body {
+                Some(limit) if length > limit => Err(413),
+                _ => Ok(()),
+            },
+            Err(error) => {
+                log::error!("cannot keep a request's body in a temporary file: {error}");
+                Err(500)
+            }
+        }
+    }
+
+    fn need_data(&mut self, token: Token, mut client: Client) {
+        let (phase, patience) = if client.awaits_body() {
+            if let Err(error) = client.send_continue() {
+                return self.lost(token, client, &error);
+            }
+            (Phase::Body, self.context.options.body_timeout)
+        } else if client.is_idle() {
+            (Phase::Idle, self.idle_patience())
+        } else {
+            (Phase::Head, self.context.options.header_timeout)
+        };
+        // The time for a head counts from its first byte, not from its last one.
+        let restart = phase != Phase::Head || !self.slots.is_in(token, Phase::Head);
+        self.park(token, client, phase, Interest::Read, restart.then_some(patience));
+    }
+
+    pub(super) fn idle_patience(&self) -> Duration {
+        let patience =
+            self.context.options.keepalive.unwrap_or(self.context.options.header_timeout);
+        match self.life {
+            Life::Draining | Life::Stopped => patience.min(DRAIN),
+            Life::Running => patience,
+        }
+    }
+
+    /// A request is complete: the handler's turn.
+    fn serve(&mut self, token: Token, mut client: Client) {
+        let Some(request) = client.take_head() else { return self.close(token, client) };
+        if let Err(error) = client.complete_body() {
+            log::error!("cannot read a request's body back: {error}");
+            return self.answer_and_close(token, client, &error_response(500, ""));
+        }
+        if self.wants_rid_of_clients() {
+            client.close_after_response();
+        }
+        client.swap_buffer(&mut self.spare);
+        let served = serve_one(self.handler, self.log, &request, client);
+        self.context.heartbeat.beat();
+        self.pace.record(served.duration);
+        self.now = served.finished;
+        if served.last {
+            self.life = Life::Stopped;
+        }
+        match served.client {
+            Some((mut client, next)) => {
+                client.swap_buffer(&mut self.spare);
+                self.settle(token, client, next);
+            }
+            None => self.slots.release(token),
+        }
+    }
+
+    /// Whether each response is to be a connection's last.
+    fn wants_rid_of_clients(&self) -> bool {
+        self.context.options.keepalive.is_none()
+            || self.life != Life::Running
+            || (self.siblings && self.pace.is_slow())
+    }
+
+    fn settle(&mut self, token: Token, mut client: Client, next: Next) {
+        match next {
+            Next::Close => self.close(token, client),
+            Next::Flush => {
+                let patience = Some(self.context.options.write_timeout);
+                self.park(token, client, Phase::Writing, Interest::Write, patience);
+            }
+            Next::Linger => self.linger(token, client),
+            Next::Reuse => {
+                if client.start_next_cycle().is_err() {
+                    self.close(token, client);
+                } else if client.has_buffered_input() {
+                    self.slots.put(token, client, Phase::Idle);
+                    self.pipelined.push_back(token);
+                } else {
+                    let patience = Some(self.idle_patience());
+                    self.park(token, client, Phase::Idle, Interest::Read, patience);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, token: Token, mut client: Client) {
+        match client.flush() {
+            Ok(()) if client.has_output() => self.settle(token, client, Next::Flush),
+            Ok(()) => {
+                let next = client.after_flush();
+                self.settle(token, client, next);
+            }
+            Err(error) => self.lost(token, client, &error),
+        }
+    }
+
+    fn refuse(&mut self, token: Token, client: Client, error: &ProtocolError) {
+        let peer = client.peer().map_or_else(|| "unix".to_owned(), |peer| peer.ip().to_string());
+        log::warn!("Invalid request from ip={peer}: {error}");
+        self.answer_and_close(token, client, &error.response());
+    }
+
+    fn answer_and_close(&mut self, token: Token, mut client: Client, response: &[u8]) {
+        client.refuse(response);
+        self.write(token, client);
+    }
+
+    /// Closes our side first and reads on for a while: unread bytes would turn close(2) into a
+    /// reset, which destroys the response on its way (RFC 9112 §9.6).
+    fn linger(&mut self, token: Token, mut client: Client) {
+        match client.shutdown_write() {
+            Ok(()) => self.park(token, client, Phase::Lingering, Interest::Read, Some(LINGER)),
+            Err(error) => self.lost(token, client, &error),
+        }
+    }
+
+    fn linger_on(&mut self, token: Token, mut client: Client) {
+        match client.discard(&mut self.buffer) {
+            Ok(0) => self.close(token, client),
+            Ok(_) => self.slots.put(token, client, Phase::Lingering),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.slots.put(token, client, Phase::Lingering);
+            }
+            Err(error) => self.lost(token, client, &error),
+        }
+    }
+
+    fn lost(&mut self, token: Token, client: Client, error: &io::Error) {
+        log::debug!("connection lost: {error}");
+        self.close(token, client);
+    }
+
+    fn close(&mut self, token: Token, client: Client) {
+        drop(client);
+        self.slots.release(token);
+        if !self.listening && self.resume.is_none() && self.life == Life::Running {
+            self.resume = Some(self.now);
+        }
+    }
+
+    /// Leaves a connection to the poller and to its deadline.
+    fn park(
+        &mut self,
+        token: Token,
+        mut client: Client,
+        phase: Phase,
+        interest: Interest,
+        patience: Option<Duration>,
+    ) {
+        if let Err(error) = client.wait_for(interest) {
+            return self.lost(token, client, &error);
+        }
+        self.slots.put(token, client, phase);
+        if let Some(patience) = patience {
+            self.set_deadline(token, patience);
+        }
+    }
+
+    pub(super) fn set_deadline(&mut self, token: Token, patience: Duration) {
+        if let Some(slot) = self.slots.get(token) {
+            self.timers.set(&mut slot.deadline, token, self.now + patience);
+        }
+    }
+
+    /// Ends the patience with connections whose time is over.
+    pub(super) fn expire(&mut self) {
+        while let Some(token) = self.timers.pop(self.now) {
+            let Some(slot) = self.slots.get(token) else { continue };
+            if !self.timers.is_over(&mut slot.deadline, token, self.now) {
+                continue;
+            }
+            let Some((client, phase)) = self.slots.take(token) else { continue };
+            match phase {
+                Phase::Body | Phase::Head => {
+                    self.answer_and_close(token, client, &error_response(408, ""));
+                }
+                Phase::Idle | Phase::Lingering | Phase::Writing => self.close(token, client),
+            }
+        }
+    }
+}
+
+/// How long a client may take to read the last response before its connection is dropped.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// In a worker that stops, an idle connection has so long to bring a last request.
+const DRAIN: Duration = Duration::from_secs(2);
