@@ -14,7 +14,8 @@ use crate::trailer::Trailers;
 /// Reads a chunked body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decoder {
-    /// Bytes of chunk lines that were no size, over the whole body; 0 <= extensions <= `EXTENSIONS_LIMIT`.
+    /// Bytes of chunk lines that were no size, over the whole body;
+    /// 0 <= extensions <= `EXTENSIONS_LIMIT`.
     extensions: usize,
     phase: Phase,
 }

@@ -20,7 +20,7 @@ pub enum ProtocolError {
     /// A control character in a chunk extension, or something else after the size.
     #[error("invalid chunk extension")]
     ChunkExtension,
-    /// The chunk extensions of one body exceed what anybody needs (RFC 9112 §7.1.1 asks for a limit).
+    /// The chunk extensions of one body exceed what anybody needs; RFC 9112 §7.1.1 asks for a limit.
     #[error("chunk extensions exceed {limit} bytes")]
     ChunkExtensionsTooLong {
         /// Bytes allowed in one body.

@@ -20,8 +20,8 @@ pub enum Event {
     /// [`receive_eof`](crate::Connection::receive_eof).
     NeedData,
     /// The request is complete and its response is not, or
-    /// [`start_next_cycle`](crate::Connection::start_next_cycle) was not called yet: nothing more is
-    /// read until then, even if the next request has already arrived. This event repeats.
+    /// [`start_next_cycle`](crate::Connection::start_next_cycle) was not called yet: nothing more
+    /// is read until then, even if the next request has already arrived. This event repeats.
     Paused,
     /// A new request; its body follows.
     Request(RequestHead),

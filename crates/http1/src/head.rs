@@ -31,7 +31,7 @@ impl RequestHead {
         std::str::from_utf8(self.method.of(self.fields.bytes())).unwrap_or_default()
     }
 
-    /// The request-target as received, in one of the forms of RFC 9112 §3.2. Bytes are 0x21 to 0x7E.
+    /// The request-target as received, in one of the forms of RFC 9112 §3.2: bytes 0x21 to 0x7E.
     pub fn target(&self) -> &[u8] {
         self.target.of(self.fields.bytes())
     }

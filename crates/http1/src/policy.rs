@@ -103,7 +103,7 @@ impl Seen {
             keep_alive: !self.close
                 && (http11 || self.keep_alive)
                 && line.kind != MethodKind::Connect,
-            // RFC 9110 §10.1.1: HTTP/1.0 cannot mean it, and without a body there is nothing to wait for.
+            // RFC 9110 §10.1.1: HTTP/1.0 cannot mean it, and without a body nothing is waited for.
             expects_continue: http11 && self.expects_continue && framing.length() != Some(0),
         })
     }

@@ -132,7 +132,7 @@ impl LineReader {
         config: &Config,
     ) -> Result<Option<(RequestLine, usize)>, ProtocolError> {
         if !self.skipped && input.starts_with(b"\r\n") {
-            // RFC 9112 §2.2: some old clients send CRLF after a body. One is tolerated, as in gunicorn.
+            // RFC 9112 §2.2: some old clients send CRLF after a body. gunicorn tolerates one too.
             input.advance(2);
             *self = Self { skipped: true, searched: 0 };
         }
