@@ -153,9 +153,9 @@ impl<'a, H: Handler, L: RequestLog> Reactor<'a, H, L> {
     }
 
     /// Everything that one wake-up brought. Connections first: whoever is here goes before
-    /// whoever knocks.
+    /// whoever wants in.
     fn turn(&mut self) -> io::Result<()> {
-        let (mut knocking, mut woken, mut index) = (false, false, 0);
+        let (mut incoming, mut woken, mut index) = (false, false, 0);
         for _ in 0..self.pipelined.len() {
             let Some(token) = self.pipelined.pop_front() else { break };
             if let Some((client, _)) = self.slots.take(token) {
@@ -167,17 +167,17 @@ impl<'a, H: Handler, L: RequestLog> Reactor<'a, H, L> {
             if token == WAKE {
                 woken = true;
             } else if self.listener_of(token).is_some() {
-                knocking = true;
+                incoming = true;
             } else {
                 self.connection_ready(token);
             }
         }
-        let busy = index > usize::from(knocking) + usize::from(woken) || !self.pipelined.is_empty();
+        let busy = index > usize::from(incoming) + usize::from(woken) || !self.pipelined.is_empty();
         if woken {
             self.obey_commands()?;
         }
-        if knocking && self.life == Life::Running {
-            self.open_the_door(busy)?;
+        if incoming && self.life == Life::Running {
+            self.accept_incoming(busy)?;
         }
         if self.resume.is_some_and(|at| at <= self.now) {
             self.resume = None;

@@ -23,6 +23,7 @@ use rgunicorn_http1::{RequestHead, ResponseHead};
 use rgunicorn_workers::{Client, ConnectionError, Handler, Options, Outcome, Server};
 
 const BIG: usize = 16 << 20;
+const CONNECTIONS: usize = 50;
 
 struct Routes;
 
@@ -95,6 +96,7 @@ fn server_process() {
         return;
     }
     let mut options = Options::default();
+    options.connections = CONNECTIONS;
     options.header_timeout = Duration::from_millis(300);
     options.body_timeout = Duration::from_millis(300);
     options.keepalive = Some(Duration::from_secs(20));
@@ -288,6 +290,27 @@ fn a_fault_costs_its_own_connection() {
     assert!(starts_with(&server.ask(b"GET / HTTP/1.1\r\nHost : x\r\n\r\n"), "400"));
     kept.write_all(CLOSE).unwrap();
     assert!(read_to_end(&mut kept).ends_with(b"hi\n"));
+}
+
+#[test]
+fn at_its_limit_a_worker_lets_clients_wait() {
+    let server = TestServer::start();
+    let answered = |stream: &mut TcpStream| {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        read_until(stream, b"hi\n");
+    };
+    let mut kept: Vec<TcpStream> = (0..CONNECTIONS).map(|_| server.connect()).collect();
+    kept.iter_mut().for_each(answered);
+    let mut waiting = server.send(CLOSE);
+    // Whoever is here is still served, and the one who waits is not.
+    kept.iter_mut().for_each(answered);
+    waiting.set_nonblocking(true).unwrap();
+    let unread = waiting.read(&mut [0]).unwrap_err();
+    assert_eq!(unread.kind(), std::io::ErrorKind::WouldBlock);
+    waiting.set_nonblocking(false).unwrap();
+    // A place may become free in any way, also by a fault.
+    kept[7].write_all(b"GET /panic HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert!(read_to_end(&mut waiting).ends_with(b"hi\n"));
 }
 
 #[test]

@@ -41,7 +41,7 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
         Ok(())
     }
 
-    pub(super) fn open_the_door(&mut self, busy: bool) -> io::Result<()> {
+    pub(super) fn accept_incoming(&mut self, busy: bool) -> io::Result<()> {
         if self.siblings && busy {
             let since = *self.deferred.get_or_insert(self.now);
             if self.now.saturating_duration_since(since) < ACCEPT_DEFERRAL {
@@ -61,7 +61,7 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
     }
 
     /// Accepts one connection and reads it at once: its request is usually here already, and then
-    /// the poller never learns of a connection that lives for one response. `false`: nobody knocks.
+    /// the poller never learns of a connection that lives for one response. `false`: nobody is waiting.
     pub(super) fn accept(&mut self, listener: usize) -> io::Result<bool> {
         let Some(socket) = self.process.listeners().get(listener) else { return Ok(false) };
         let connection = match socket.accept() {

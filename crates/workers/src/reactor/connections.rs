@@ -105,7 +105,7 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
             log::error!("cannot read a request's body back: {error}");
             return self.answer_and_close(token, client, &error_response(500, ""));
         }
-        if self.wants_rid_of_clients() {
+        if self.closes_after_response() {
             client.close_after_response();
         }
         client.swap_buffer(&mut self.spare);
@@ -121,12 +121,12 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
                 client.swap_buffer(&mut self.spare);
                 self.settle(token, client, next);
             }
-            None => self.slots.release(token),
+            None => self.release(token),
         }
     }
 
     /// Whether each response is to be a connection's last.
-    fn wants_rid_of_clients(&self) -> bool {
+    fn closes_after_response(&self) -> bool {
         self.context.options.keepalive.is_none()
             || self.life != Life::Running
             || (self.siblings && self.pace.is_slow())
@@ -203,6 +203,12 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
 
     fn close(&mut self, token: Token, client: Client) {
         drop(client);
+        self.release(token);
+    }
+
+    /// Gives the place of a connection that is gone to the next one, and accepts again if there
+    /// was none left.
+    fn release(&mut self, token: Token) {
         self.slots.release(token);
         if !self.listening && self.resume.is_none() && self.life == Life::Running {
             self.resume = Some(self.now);
