@@ -9,7 +9,7 @@ use httpdate::HttpDate;
 /// Bytes of an IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).
 pub(crate) const LENGTH: usize = 29;
 
-/// `now` as an IMF-fixdate. Formatting costs 60 ns and a server asks thousands of times a second,
+/// `now` as an IMF-fixdate. Formatting costs 54 ns, a third of a whole exchange, and a server asks thousands of times a second,
 /// so that each thread keeps its last answer.
 pub(crate) fn imf_fixdate(now: SystemTime) -> [u8; LENGTH] {
     // A clock before 1970, or beyond what four digits of a year can say, is not worth a panic.

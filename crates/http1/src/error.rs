@@ -17,16 +17,17 @@ pub enum ProtocolError {
     /// A chunk's data is not followed by CRLF (RFC 9112 §7.1).
     #[error("chunk data is not followed by CRLF")]
     ChunkEnd,
-    /// A control character in a chunk extension, or something else after the size.
+    /// A control character in a chunk extension.
     #[error("invalid chunk extension")]
     ChunkExtension,
-    /// The chunk extensions of one body exceed what anybody needs; RFC 9112 §7.1.1 asks for a limit.
+    /// The chunk extensions of one body exceed what anybody needs; RFC 9112 §7.1.1 wants a limit.
     #[error("chunk extensions exceed {limit} bytes")]
     ChunkExtensionsTooLong {
         /// Bytes allowed in one body.
         limit: usize,
     },
-    /// A chunk size that is not 1 to 16 hexadecimal digits.
+    /// A chunk size that is not 1 to 16 hexadecimal digits, or is followed by something that is no
+    /// extension.
     #[error("invalid chunk size")]
     ChunkSize,
     /// A `Content-Length` that is not one decimal number below 2⁶⁴: empty, signed, a list.
