@@ -1,8 +1,8 @@
 //! The interpreter inside the native binary.
 //!
 //! The wheel is loaded by a Python that already runs, and there [`initialize`] has nothing to do.
-//! The binary finds the Python that the user means, as the shell would: the active virtual
-//! environment, then the PATH. It is configured by its executable's path, from which CPython
+//! The binary finds the Python that the user means: the active virtual environment, by its
+//! variable or by the PATH, else the Python that it was built for. It is configured by its executable's path, from which CPython
 //! works out prefix, virtual environment and `site-packages`.
 #![expect(unsafe_code, reason = "CPython's start and end are a C API that PyO3 does not wrap")]
 
@@ -175,8 +175,8 @@ fn minor_version(version: &str) -> String {
     format!("{}.{}", major.unwrap_or_default(), minor.unwrap_or_default())
 }
 
-/// The interpreter that the user means: of the active virtual environment, else the first on the
-/// PATH, else the one of the build. `None` leaves it to Python's own search.
+/// The interpreter that the user means: of the active virtual environment, else the one of the
+/// build, else the first on the PATH. `None` leaves it to Python's own search.
 fn find_python(version: &str) -> Result<Option<PathBuf>, EmbedError> {
     let virtualenv = env::var_os("VIRTUAL_ENV").map(PathBuf::from);
     let path = env::var_os("PATH").unwrap_or_default();
@@ -217,15 +217,17 @@ fn choose_python(
     let on_path = env::split_paths(path)
         .map(|directory| directory.join(&name))
         .find(|python| python.exists());
-    // A shim of pyenv's only looks like an interpreter: sys.executable would be a shell script.
-    let is_shim = |python: &PathBuf| {
-        let directory = python.parent().and_then(Path::file_name);
-        directory == Some(OsStr::new("shims"))
+    // An activated environment is meant, whoever built this program. Any other interpreter is
+    // not: it may be another build of Python, whose library does not fit ours, or a script
+    // (pyenv's shims), which `sys.executable` must not be.
+    let is_virtual = |python: &PathBuf| {
+        let virtualenv = python.ancestors().nth(2);
+        virtualenv.and_then(virtualenv_version).as_deref() == Some(version)
     };
     Ok(match (on_path, built_for) {
-        (Some(shim), Some(built_for)) if is_shim(&shim) => Some(built_for.to_owned()),
-        (Some(python), _) => Some(python),
-        (None, built_for) => built_for.map(Path::to_owned),
+        (Some(python), _) if is_virtual(&python) => Some(python),
+        (_, Some(built_for)) => Some(built_for.to_owned()),
+        (on_path, None) => on_path,
     })
 }
 
@@ -260,18 +262,21 @@ mod tests {
             "empty/bin/python3.9",
             "usr/bin/python3.11",
             "home/shims/python3.11",
+            "active/bin/python3.11",
             "built/python3.11",
         ]);
         let at = |path: &str| tree.path().join(path);
+        fs::write(at("active/pyvenv.cfg"), "version = 3.11.2\n").unwrap();
         // virtual environment, PATH, built for, expected
-        let cases: [(&str, &[&str], &str, Option<&str>); 9] = [
+        let cases: [(&str, &[&str], &str, Option<&str>); 10] = [
             ("venv", &["usr/bin"], "built/python3.11", Some("venv/bin/python3.11")),
-            ("", &["usr/bin"], "built/python3.11", Some("usr/bin/python3.11")),
-            ("", &["nothing", "usr/bin"], "built/python3.11", Some("usr/bin/python3.11")),
-            ("empty", &["usr/bin"], "built/python3.11", Some("usr/bin/python3.11")),
-            ("gone", &["usr/bin"], "built/python3.11", Some("usr/bin/python3.11")),
+            ("venv", &["active/bin"], "built/python3.11", Some("venv/bin/python3.11")),
+            ("", &["active/bin"], "built/python3.11", Some("active/bin/python3.11")),
+            ("", &["usr/bin", "active/bin"], "built/python3.11", Some("built/python3.11")),
+            ("empty", &["active/bin"], "built/python3.11", Some("active/bin/python3.11")),
+            ("gone", &["usr/bin"], "built/python3.11", Some("built/python3.11")),
             ("", &["home/shims", "usr/bin"], "built/python3.11", Some("built/python3.11")),
-            ("", &["home/shims"], "gone/python3.11", Some("home/shims/python3.11")),
+            ("", &["nothing", "usr/bin"], "gone/python3.11", Some("usr/bin/python3.11")),
             ("", &[], "built/python3.11", Some("built/python3.11")),
             ("", &[], "gone/python3.11", None),
         ];

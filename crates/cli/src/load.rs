@@ -175,6 +175,12 @@ impl Failure {
     pub(crate) fn error(message: &str) -> Self {
         Self { message: format!("\nError: {message}"), exit_code: 1 }
     }
+
+    /// The message without the form that a terminal is given.
+    pub(crate) fn reason(&self) -> &str {
+        let reason = self.message.trim_start();
+        reason.strip_prefix("Error: ").unwrap_or(reason)
+    }
 }
 
 impl From<UsageError> for Failure {

@@ -143,7 +143,7 @@ impl Worker for Site {
             Ok(Command::Serve(loaded)) => *loaded,
             // The arguments are those of the start, which asked for a server.
             Ok(Command::Print(_)) => return Ok(None),
-            Err(failure) => return Err(ReloadError::new(failure.message.trim_start().to_owned())),
+            Err(failure) => return Err(ReloadError::new(failure.reason().to_owned())),
         };
         self.logs = Logs::open(&loaded.settings).map_err(ReloadError::new)?;
         warn(&loaded);
