@@ -67,7 +67,10 @@ impl Worker for Fixture {
             Some("app") => return Err(WorkerError::AppLoad("no application".into())),
             Some("boot") => return Err(WorkerError::Failed("no boot".into())),
             Some("panic") => panic!("a panic at boot"),
-            Some("slow") => sleep_for_ever(),
+            Some("slow") => {
+                log::info!("slow boot");
+                sleep_for_ever();
+            }
             _ => {}
         }
         process.ready()?;

@@ -194,3 +194,52 @@ impl fmt::Display for Report {
 
 const SIGKILL: i32 = nix::sys::signal::Signal::SIGKILL as i32;
 const SIGTERM: i32 = nix::sys::signal::Signal::SIGTERM as i32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Operators search their logs for these.
+    #[test]
+    fn words_and_levels_of_gunicorn() {
+        let pid = Pid::from_raw(7);
+        let exited = |status, killed| Report::Exited { pid, status, killed };
+        let by = ExitStatus::Signaled;
+        for (report, severity, words) in [
+            (Report::Handling(Signal::Ttin), Severity::Info, "Handling signal: ttin"),
+            (Report::HangUp, Severity::Info, "Hang up: Master"),
+            (Report::ShuttingDown(Halt::Asked), Severity::Info, "Shutting down: Master"),
+            (Report::ShuttingDown(Halt::Boot), Severity::Error, "Shutting down: Master"),
+            (Report::Reason(Halt::Boot), Severity::Error, "Reason: Worker failed to boot."),
+            (Report::Reason(Halt::AppLoad), Severity::Error, "Reason: App failed to load."),
+            (Report::Timeout { pid }, Severity::Critical, "WORKER TIMEOUT (pid:7)"),
+            (Report::Workers(4), Severity::Debug, "4 workers"),
+            (
+                exited(ExitStatus::BOOT_ERROR, false),
+                Severity::Error,
+                "Worker (pid:7) exited with code 3.",
+            ),
+            (exited(by(SIGTERM), false), Severity::Info, "Worker (pid:7) was sent SIGTERM!"),
+            (exited(by(11), false), Severity::Warning, "Worker (pid:7) was sent SIGSEGV!"),
+            (
+                exited(by(SIGKILL), false),
+                Severity::Error,
+                "Worker (pid:7) was sent SIGKILL! Perhaps out of memory?",
+            ),
+            // Ours: nobody need look for a lack of memory.
+            (exited(by(SIGKILL), true), Severity::Warning, "Worker (pid:7) was sent SIGKILL!"),
+            (
+                Report::Unsupported(Signal::Winch),
+                Severity::Debug,
+                "SIGWINCH ignored. Not daemonized",
+            ),
+            (
+                Report::Unsupported(Signal::Usr2),
+                Severity::Warning,
+                "USR2 signal ignored: it is not supported yet.",
+            ),
+        ] {
+            assert_eq!((report.to_string().as_str(), report.severity()), (words, severity));
+        }
+    }
+}

@@ -230,8 +230,13 @@ fn a_crash_is_made_good_at_once_unless_it_repeats() {
     let mut script = Script::settled(plan(1, 0, 30));
     for (number, delay) in (2..).zip([0, 0, 1, 2, 4]) {
         script.exited(number - 1, 255);
-        script.wait_millis(delay * 1000);
-        assert_eq!(script.decided.pop().unwrap(), format!("fork {number}"));
+        let fork = format!("fork {number}");
+        if delay > 0 {
+            script.wait_millis(delay * 1000 - 1);
+            assert!(!script.decided.contains(&fork), "{:?}", script.decided);
+            script.wait_millis(1);
+        }
+        assert_eq!(script.decided.pop().unwrap(), fork);
         script.ready(number);
     }
     // One that lasts is no part of the row.
@@ -306,4 +311,45 @@ fn a_reload_is_abandoned_when_a_new_worker_does_not_boot() {
     script.exited(3, 0);
     script.exited(1, 0);
     script.expect(&["fork 5"]);
+}
+
+#[test]
+fn a_reload_replaces_no_old_worker() {
+    let mut script = Script::settled(plan(3, 0, 30));
+    script.exited(1, 255);
+    script.exited(4, 3);
+    script.decided.clear();
+    // The first one is waiting for its turn; the second one dies on the way.
+    script.signal(Signal::Hup);
+    script.event(Event::Reloaded(plan(1, 0, 30)));
+    script.expect(&["Reload", "fork 5"]);
+    script.exited(2, 255);
+    script.wait(60);
+    script.expect(&["Worker (pid:102) exited with code 255."]);
+    script.ready(5);
+    script.expect(&["StopGracefully 3", "ReloadCompleted"]);
+}
+
+#[test]
+fn who_is_being_forked_can_be_told_to_stop() {
+    let now = Moment::from_start(Duration::ZERO);
+    let mut supervisor = Supervisor::new(Plan::new(2), now);
+    let mut fork = || match supervisor.poll_action() {
+        Some(Action::Fork { worker, .. }) => worker,
+        action => unreachable!("{action:?}"),
+    };
+    let (first, second) = (fork(), fork());
+    supervisor.handle_event(Event::Signal(Signal::Term), now);
+    supervisor.handle_event(Event::Forked { worker: first, pid: pid(1) }, now);
+    let error = io::Error::from(io::ErrorKind::OutOfMemory);
+    supervisor.handle_event(Event::ForkFailed { worker: second, error }, now);
+    let status = ExitStatus::Exited(0);
+    supervisor.handle_event(Event::Exited { pid: pid(1), status }, now);
+    let actions = std::iter::from_fn(|| supervisor.poll_action());
+    let actions = actions.filter(|action| !matches!(action, Action::Report(_)));
+    let actions: Vec<String> = actions.map(|action| format!("{action:?}")).collect();
+    assert_eq!(
+        actions,
+        ["CloseListeners", "Command { pid: Pid(101), command: StopGracefully }", "Exit(Asked)"]
+    );
 }

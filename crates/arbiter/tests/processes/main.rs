@@ -143,7 +143,7 @@ fn a_reload_that_never_boots_is_superseded() {
     let worker = server.ask();
     server.write_file("slow");
     server.signal(Signal::SIGHUP);
-    server.wait_for("Booting worker");
+    server.wait_for("slow boot");
     assert_eq!(server.ask(), worker);
     server.write_file("good");
     server.signal(Signal::SIGHUP);
