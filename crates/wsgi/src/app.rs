@@ -66,6 +66,10 @@ impl App {
     /// # Errors
     /// When the application raised, broke PEP 3333, or the exchange failed. An exception of
     /// `close()` that follows another error is logged.
+    ///
+    /// # Panics
+    /// When the exchange panics: the panic passes through the application as a Python exception and
+    /// goes on here.
     pub fn call<'a, E, H>(&self, request: Request<'a, H>, exchange: E) -> (E, Result<(), AppError>)
     where
         E: Exchange + 'static,

@@ -178,10 +178,12 @@ fn send_file(
                 range.start += taken;
                 response.count(taken);
             }
-            Err(error) if error.kind() == io::ErrorKind::Unsupported && range.start == start => {
+            Err(Fault::Exchange(error))
+                if error.kind() == io::ErrorKind::Unsupported && range.start == start =>
+            {
                 return Ok(false);
             }
-            Err(error) => return Err(Fault::Exchange(error)),
+            Err(fault) => return Err(fault),
         }
     }
     Ok(true)

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
 
 use crate::exchange::Exchange;
@@ -52,9 +53,15 @@ impl AnyCall {
         lent.map(|()| result)
     }
 
-    /// Makes a Python exception of an exchange's error, and remembers the error: should the
-    /// application let the exception through, then it was not its fault.
-    pub(crate) fn fail(&self, error: io::Error) -> PyErr {
+    /// Makes a Python exception of what went wrong in an operation of the application's. An error of
+    /// the exchange is remembered: should the application let the exception through, then it was not
+    /// its fault.
+    pub(crate) fn raise(&self, fault: Fault) -> PyErr {
+        let error = match fault {
+            Fault::Close(error) | Fault::Raised(error) => return error,
+            Fault::Violation(violation) => return PyAssertionError::new_err(violation.to_string()),
+            Fault::Exchange(error) => error,
+        };
         let shown = io::Error::new(error.kind(), error.to_string());
         // Busy if another thread starts the response just now: then it goes unremembered.
         if let Ok(mut response) = self.response.take() {
@@ -80,11 +87,10 @@ pub(crate) fn send_piece(
     response.send_head(exchange, None)?;
     let mut left = response.admit(piece);
     while !left.is_empty() {
-        let taken = attempt(py, exchange, |exchange| exchange.send_data(left))
-            .and_then(
-                |taken| if taken == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(taken) },
-            )
-            .map_err(Fault::Exchange)?;
+        let taken = match attempt(py, exchange, |exchange| exchange.send_data(left))? {
+            0 => return Err(Fault::Exchange(io::ErrorKind::WriteZero.into())),
+            taken => taken,
+        };
         left = left.get(taken..).unwrap_or_default();
     }
     Ok(())
@@ -95,14 +101,20 @@ pub(crate) fn attempt<R>(
     py: Python<'_>,
     exchange: &mut dyn Exchange,
     mut operation: impl FnMut(&mut dyn Exchange) -> io::Result<R>,
-) -> io::Result<R> {
+) -> Result<R, Fault> {
     loop {
-        match operation(exchange) {
+        let result = match operation(exchange) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                py.detach(|| exchange.wait())?;
+                py.detach(|| exchange.wait())
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
+            Err(error) => Err(error),
+            Ok(value) => return Ok(value),
+        };
+        match result {
+            Ok(()) => {}
+            // As everywhere in Python (PEP 475): signal handlers run, and may raise.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => py.check_signals()?,
+            Err(error) => return Err(Fault::Exchange(error)),
         }
     }
 }

@@ -83,7 +83,10 @@ pub trait Exchange: Send {
             match self.send_data(left) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(taken) => left = left.get(taken..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait()?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.wait() {
+                    Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                    Ok(()) | Err(_) => {}
+                },
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -109,6 +112,7 @@ pub trait Exchange: Send {
     /// Python.
     ///
     /// # Errors
-    /// When the peer is gone or took too long.
+    /// `Interrupted` if a signal came: Python's signal handlers run then, and unless one of them
+    /// raises the operation is tried again. Anything else when the peer is gone or took too long.
     fn wait(&mut self) -> io::Result<()>;
 }

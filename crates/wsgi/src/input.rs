@@ -1,6 +1,5 @@
 //! `wsgi.input`: the request body as a file.
 
-use std::io;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -8,6 +7,7 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::call::{AnyCall, attempt};
 use crate::exchange::Exchange;
+use crate::response::Fault;
 use crate::slot::Slot;
 
 /// PEP 3333, "Input and Error Streams": `read`, `readline`, `readlines` and iteration, all with
@@ -103,7 +103,7 @@ impl Body {
         let bytes = gathered.map(|len| PyBytes::new(py, ahead.consume(len)));
         self.ahead.give_back(ahead);
         lent?;
-        bytes.map_err(|error| self.call.fail(error))
+        bytes.map_err(|fault| self.call.raise(fault))
     }
 }
 
@@ -133,7 +133,7 @@ impl Ahead {
         exchange: &mut dyn Exchange,
         limit: usize,
         until: Until,
-    ) -> io::Result<usize> {
+    ) -> Result<usize, Fault> {
         let mut searched = 0;
         loop {
             let unread = self.unread();
@@ -165,7 +165,7 @@ impl Ahead {
         py: Python<'_>,
         exchange: &mut dyn Exchange,
         wanted: usize,
-    ) -> io::Result<()> {
+    ) -> Result<(), Fault> {
         self.bytes.drain(..self.start);
         self.start = 0;
         let filled = self.bytes.len();

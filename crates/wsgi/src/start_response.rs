@@ -7,7 +7,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTraceback, PyTuple};
 
 use crate::call::{AnyCall, send_piece};
-use crate::response::Fault;
 
 /// The object whose bound method is handed to the application: CPython calls a bound method of a
 /// native class without packing the arguments into a tuple, a class with `__call__` only with.
@@ -63,13 +62,9 @@ impl Write {
     #[pyo3(signature = (data, /))]
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyBytes>) -> PyResult<()> {
         let data = data.as_bytes();
-        self.call.transmit(|response, exchange| send_piece(py, response, exchange, data))?.map_err(
-            |fault| match fault {
-                Fault::Exchange(error) => self.call.fail(error),
-                Fault::Close(error) | Fault::Raised(error) => error,
-                Fault::Violation(violation) => PyAssertionError::new_err(violation.to_string()),
-            },
-        )
+        let sent =
+            self.call.transmit(|response, exchange| send_piece(py, response, exchange, data))?;
+        sent.map_err(|fault| self.call.raise(fault))
     }
 }
 
