@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("rgunicorn-arbiter needs Linux: epoll(7) and accept4(2)");
+
 mod address;
 mod arbiter;
 mod error;

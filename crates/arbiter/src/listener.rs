@@ -168,7 +168,8 @@ fn bind_unix(requested: &Address, path: &Path, backlog: i32) -> io::Result<Liste
     socket.bind(&SockAddr::unix(path)?)?;
     let metadata = fs::symlink_metadata(path)?;
     let file = SocketFile {
-        path: path.to_owned(),
+        // The process may change its directory.
+        path: std::path::absolute(path)?,
         owner: Pid::this(),
         device: metadata.dev(),
         inode: metadata.ino(),

@@ -72,7 +72,8 @@ impl WorkerProcess {
         self.timeout
     }
 
-    /// What tells the arbiter that this worker is alive.
+    /// What tells the arbiter that this worker is alive. Beat at least twice per
+    /// [`timeout`](Self::timeout) from [`ready`](Self::ready) on.
     pub fn heartbeat(&self) -> Heartbeat {
         self.link.page.heartbeat(self.id)
     }
@@ -174,7 +175,7 @@ impl WorkerProcess {
     /// Until a connection, a command, the arbiter's death, or the time for a heartbeat.
     fn wait(&self) -> io::Result<()> {
         let listeners = self.listeners.iter().map(Listener::as_fd);
-        // Twice as often as the arbiter looks.
+        // Twice per timeout, as the arbiter counts on.
         wait_readable(listeners.chain([self.wake()]), self.timeout.map(|timeout| timeout / 2))
     }
 }

@@ -36,7 +36,7 @@ impl Listeners {
                 match Listener::bind(address, options.backlog) {
                     Ok(listener) => break listener,
                     Err(error) if is_in_use(&error) && attempts < ATTEMPTS => {
-                        log_failure(address, &error);
+                        log_in_use(address);
                         if stop_asked_within(RETRY_DELAY, signals)? {
                             return Ok(None);
                         }
@@ -112,29 +112,26 @@ fn is_in_use(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrInUse
 }
 
+/// In gunicorn's words, to which it adds the reason.
 fn refuse(address: &Address, source: io::Error) -> Error {
-    log_failure(address, &source);
     let name = address.python_repr();
-    if source.kind() == io::ErrorKind::AddrNotAvailable {
-        log::error!(target: LOG, "Invalid address: {name}");
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            log_in_use(address);
+            log::error!(target: LOG, "Can't connect to {name}");
+        }
+        io::ErrorKind::AddrNotAvailable => log::error!(target: LOG, "Invalid address: {name}"),
+        _ => log::error!(target: LOG, "Can't connect to {name}: {source}"),
     }
-    log::error!(target: LOG, "Can't connect to {name}");
     Error::Bind { address: address.clone(), source }
 }
 
 /// In gunicorn's words, among them Python's for a system error.
-fn log_failure(address: &Address, error: &io::Error) {
+fn log_in_use(address: &Address) {
     let name = address.python_repr();
-    if is_in_use(error) {
-        log::error!(target: LOG, "Connection in use: {name}");
-    }
-    match error.raw_os_error() {
-        Some(number) => {
-            let reason = Errno::from_raw(number).desc();
-            log::error!(target: LOG, "connection to {name} failed: [Errno {number}] {reason}");
-        }
-        None => log::error!(target: LOG, "connection to {name} failed: {error}"),
-    }
+    let (number, reason) = (Errno::EADDRINUSE as i32, Errno::EADDRINUSE.desc());
+    log::error!(target: LOG, "Connection in use: {name}");
+    log::error!(target: LOG, "connection to {name} failed: [Errno {number}] {reason}");
 }
 
 fn stop_asked_within(delay: Duration, signals: &mut Signals) -> io::Result<bool> {

@@ -88,7 +88,7 @@ impl Child {
             }
             State::Ready { .. } if status.success() => CLEAN_EXIT_DELAY,
             State::Ready { .. } => {
-                self.strikes += 1;
+                self.strikes = self.strikes.saturating_add(1);
                 back_off(self.strikes - 1)
             }
             State::Aborted { .. } => Duration::ZERO,
@@ -96,7 +96,7 @@ impl Child {
             | State::Down { .. }
             | State::Forking { .. }
             | State::Stopping { .. } => {
-                self.strikes += 1;
+                self.strikes = self.strikes.saturating_add(1);
                 back_off(self.strikes)
             }
         }

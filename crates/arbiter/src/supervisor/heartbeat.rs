@@ -26,16 +26,16 @@ impl Supervisor {
 
     /// gunicorn's `murder_workers`: who was silent for too long is told to abort, then killed.
     ///
-    /// It looks four times per timeout. A look that is late by as much says nothing about the
+    /// It looks five times per timeout. A look that is late by as much says nothing about the
     /// workers: the machine was suspended or stalled, and all get the whole time anew. Therefore a
-    /// worker that beats twice per timeout is never taken for hung: the stall that goes unnoticed
-    /// is shorter than half the timeout.
+    /// worker that beats twice per timeout is never taken for hung: a stall that goes unnoticed is
+    /// shorter than two fifths of the timeout, and before it the last beat was no older than half.
     pub(super) fn murder(&mut self, last_beat: impl Fn(WorkerId) -> Option<Moment>, now: Moment) {
         let (Some(look_at), Some(timeout)) = (self.look_at, self.plan.timeout) else { return };
         if look_at > now {
             return;
         }
-        let interval = timeout / LOOKS_PER_TIMEOUT;
+        let interval = look_interval(timeout);
         if now > look_at + interval {
             self.armed = now;
         }
@@ -58,7 +58,7 @@ impl Supervisor {
     /// A worker became ready, so there is something to look at.
     pub(super) fn watch(&mut self, now: Moment) {
         if self.look_at.is_none() {
-            self.look_at = self.plan.timeout.map(|timeout| now + timeout / LOOKS_PER_TIMEOUT);
+            self.look_at = self.plan.timeout.map(|timeout| now + look_interval(timeout));
         }
     }
 
@@ -72,6 +72,11 @@ impl Supervisor {
     }
 }
 
-const LOOKS_PER_TIMEOUT: u32 = 4;
+/// Never zero, for that would be a busy loop.
+fn look_interval(timeout: Duration) -> Duration {
+    (timeout / LOOKS_PER_TIMEOUT).max(Duration::from_millis(1))
+}
+
+const LOOKS_PER_TIMEOUT: u32 = 5;
 /// A hung worker that was told to abort has this long: gunicorn's next look.
 const ABORT_LIMIT: Duration = Duration::from_secs(1);

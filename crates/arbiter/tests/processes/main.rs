@@ -286,8 +286,8 @@ fn a_stop_ends_the_attempts_to_bind() {
 #[test]
 fn an_address_that_cannot_be_bound_ends_the_start() {
     for (bind, line) in [
-        ("unix:missing/socket", "connection to missing/socket failed: [Errno 2]"),
-        ("unix:file", "connection to file failed: the file is not a socket"),
+        ("unix:missing/socket", "Can't connect to missing/socket: No such file or directory"),
+        ("unix:file", "Can't connect to file: the file is not a socket"),
         // Reserved for documentation, RFC 5737: no machine has it.
         ("192.0.2.1:0", "Invalid address: ('192.0.2.1', 0)"),
     ] {
