@@ -73,6 +73,7 @@ impl<H: Hooks, F: Forker> Arbiter<H, F> {
         };
         listeners.log(self.options.scheme);
         self.hooks.when_ready(listeners.as_slice())?;
-        Master::new(self.options, self.hooks, self.forker, worker, signals, listeners)?.run()
+        let Self { options, hooks, forker } = self;
+        Ok(Master::new(options, hooks, forker, worker, signals, listeners)?.run())
     }
 }

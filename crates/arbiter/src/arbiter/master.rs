@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -88,28 +90,37 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         })
     }
 
-    pub(super) fn run(mut self) -> Result<Exit, Error> {
+    /// Until the end, in this process or in a worker's.
+    pub(super) fn run(mut self) -> Exit {
         loop {
             while let Some(action) = self.supervisor.poll_action() {
                 match self.perform(action) {
                     None => {}
                     Some(Ending::Halted(halt)) => {
                         log_hook("on_exit", self.hooks.on_exit());
-                        return Ok(Exit::of_arbiter(halt));
+                        return Exit::of_arbiter(halt);
                     }
-                    Some(Ending::Forked(info, mask)) => return Ok(self.into_child(info).run(mask)),
+                    Some(Ending::Forked(info, mask)) => return self.into_child(info).run(mask),
                 }
             }
-            let now = Moment::now();
-            let deadline = self.supervisor.poll_timeout();
-            wait_readable(
-                [self.signals.as_fd(), self.notify.read.as_fd()],
-                deadline.map(|deadline| deadline.saturating_since(now)),
-            )?;
+            self.wait();
             self.receive_ready();
             self.receive_signals();
             let page = &self.page;
             self.supervisor.handle_timeout(|worker| page.last_beat(worker), Moment::now());
+        }
+    }
+
+    /// Until a signal, a worker that is ready, or a deadline. A supervisor does not die of a failed
+    /// syscall: short of memory, it tries again.
+    fn wait(&self) {
+        let now = Moment::now();
+        let deadline = self.supervisor.poll_timeout();
+        let timeout = deadline.map(|deadline| deadline.saturating_since(now));
+        if let Err(error) = wait_readable([self.signals.as_fd(), self.notify.read.as_fd()], timeout)
+        {
+            log::error!(target: LOG, "Cannot wait for events: {error}");
+            thread::sleep(WAIT_RETRY_DELAY);
         }
     }
 
@@ -322,3 +333,5 @@ fn how_ended(status: WaitStatus) -> Option<(Pid, ExitStatus)> {
         _ => None,
     }
 }
+
+const WAIT_RETRY_DELAY: Duration = Duration::from_millis(100);
