@@ -112,7 +112,7 @@ impl App {
         &self,
         session: &Session<E>,
         environ: Bound<'_, PyDict>,
-    ) -> (E, Response, Result<(), Fault>) {
+    ) -> (E, Box<Response>, Result<(), Fault>) {
         let py = environ.py();
         let start_response = session.start_response.bind(py);
         let iterable = match self.callable.bind(py).call1((environ, start_response)) {

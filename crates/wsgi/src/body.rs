@@ -113,12 +113,9 @@ impl<E: Exchange> Call<Slot<E>> {
         py: Python<'_>,
         work: impl FnOnce(&mut Response, &mut dyn Exchange) -> Result<R, Fault>,
     ) -> Result<R, Fault> {
-        let mut response = self.response.wait(py);
-        let mut exchange = self.exchange.wait(py);
-        let result = work(&mut response, &mut exchange);
-        self.exchange.give_back(exchange);
-        self.response.give_back(response);
-        result
+        self.response.lend_in_turn(py, |response| {
+            self.exchange.lend_in_turn(py, |exchange| work(response, exchange))
+        })
     }
 }
 

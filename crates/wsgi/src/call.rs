@@ -13,7 +13,8 @@ use crate::slot::{Slot, Unavailable};
 /// The state of one request. `start_response`, `write` and `wsgi.input` see it as [`AnyCall`],
 /// because a Python class cannot be generic; the driver knows the kind of exchange.
 pub(crate) struct Call<S: ?Sized> {
-    pub(crate) response: Slot<Response>,
+    /// Boxed, because it changes hands several times in each call.
+    pub(crate) response: Slot<Box<Response>>,
     pub(crate) exchange: S,
 }
 
@@ -27,10 +28,7 @@ pub(crate) trait Lend: Send + Sync {
 
 impl<E: Exchange> Lend for Slot<E> {
     fn lend(&self, work: &mut dyn FnMut(&mut dyn Exchange)) -> Result<(), Unavailable> {
-        let mut exchange = self.take()?;
-        work(&mut exchange);
-        self.give_back(exchange);
-        Ok(())
+        Self::lend(self, |exchange| work(exchange))
     }
 }
 
@@ -46,11 +44,11 @@ impl AnyCall {
         &self,
         mut work: impl FnMut(&mut Response, &mut dyn Exchange) -> Result<(), Fault>,
     ) -> Result<Result<(), Fault>, Unavailable> {
-        let mut response = self.response.take()?;
-        let mut result = Ok(());
-        let lent = self.exchange.lend(&mut |exchange| result = work(&mut response, exchange));
-        self.response.give_back(response);
-        lent.map(|()| result)
+        self.response.lend(|response| {
+            let mut result = Ok(());
+            self.exchange.lend(&mut |exchange| result = work(response, exchange))?;
+            Ok(result)
+        })?
     }
 
     /// Makes a Python exception of what went wrong in an operation of the application's. An error of
@@ -63,12 +61,10 @@ impl AnyCall {
             Fault::Exchange(error) => error,
         };
         let shown = io::Error::new(error.kind(), error.to_string());
-        // Busy if another thread starts the response just now: then it goes unremembered.
-        if let Ok(mut response) = self.response.take() {
-            response.set_failure(error);
-            self.response.give_back(response);
+        match self.response.lend(|response| response.set_failure(error)) {
+            // Busy if another thread starts the response just now: then it goes unremembered.
+            Ok(()) | Err(_) => shown.into(),
         }
-        shown.into()
     }
 }
 

@@ -8,7 +8,7 @@ use pyo3::types::{PyBytes, PyList};
 use crate::call::{AnyCall, attempt};
 use crate::exchange::Exchange;
 use crate::response::Fault;
-use crate::slot::Slot;
+use crate::slot::{Slot, Unavailable};
 
 /// PEP 3333, "Input and Error Streams": `read`, `readline`, `readlines` and iteration, all with
 /// their optional sizes, and nothing else.
@@ -95,15 +95,14 @@ impl Body {
         limit: usize,
         until: Until,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let mut ahead = self.ahead.take()?;
-        let mut gathered = Ok(0);
-        let lent = self.call.exchange.lend(&mut |exchange| {
-            gathered = ahead.gather(py, exchange, limit, until);
-        });
-        let bytes = gathered.map(|len| PyBytes::new(py, ahead.consume(len)));
-        self.ahead.give_back(ahead);
-        lent?;
-        bytes.map_err(|fault| self.call.raise(fault))
+        let taken = self.ahead.lend(|ahead| -> Result<_, Unavailable> {
+            let mut gathered = Ok(0);
+            self.call.exchange.lend(&mut |exchange| {
+                gathered = ahead.gather(py, exchange, limit, until);
+            })?;
+            Ok(gathered.map(|len| PyBytes::new(py, ahead.consume(len))))
+        })??;
+        taken.map_err(|fault| self.call.raise(fault))
     }
 }
 

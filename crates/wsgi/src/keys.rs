@@ -66,14 +66,13 @@ impl HeaderCache {
             return None;
         }
         let bucket = self.buckets.get_mut(hash(name) % BUCKETS)?;
-        let is_it = |header: &CachedHeader| header.name == name;
+        let way = bucket.iter().position(|way| way.as_ref().is_none_or(|way| way.name == name));
         // In a full bucket the first gives way: whoever comes often is soon back.
-        let way = bucket.iter().position(|way| way.as_ref().is_none_or(is_it)).unwrap_or(0);
-        let place = bucket.get_mut(way)?;
-        if !place.as_ref().is_some_and(is_it) {
-            *place = Some(CachedHeader::new(py, name));
+        let place = bucket.get_mut(way.unwrap_or(0))?;
+        if way.is_none() {
+            *place = None;
         }
-        place.as_mut()
+        Some(place.get_or_insert_with(|| CachedHeader::new(py, name)))
     }
 }
 

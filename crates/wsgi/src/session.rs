@@ -62,7 +62,7 @@ pub(crate) struct Session<E> {
     pub(crate) start_response: Py<PyAny>,
     write: Py<PyAny>,
     /// Out of use between two calls; keeps its memory.
-    response: Response,
+    response: Option<Box<Response>>,
 }
 
 impl<E: Exchange + 'static> Session<E> {
@@ -70,11 +70,11 @@ impl<E: Exchange + 'static> Session<E> {
         let call = Call::new();
         let any: Arc<AnyCall> = Arc::clone(&call) as _;
         let (start_response, write) = start_response::bind(py, &any)?;
-        Ok(Self { call, start_response, write, response: Response::default() })
+        Ok(Self { call, start_response, write, response: None })
     }
 
     pub(crate) fn open(&mut self, exchange: E, head_only: bool) {
-        let mut response = std::mem::take(&mut self.response);
+        let mut response = self.response.take().unwrap_or_default();
         response.reset(head_only);
         self.call.response.open(response);
         self.call.exchange.open(exchange);
@@ -85,13 +85,13 @@ impl<E: Exchange + 'static> Session<E> {
     }
 
     /// Ends the request for everyone who still holds a part of it.
-    pub(crate) fn end(&self, py: Python<'_>) -> (Response, E) {
+    pub(crate) fn end(&self, py: Python<'_>) -> (Box<Response>, E) {
         (self.call.response.close(py), self.call.exchange.close(py))
     }
 
     /// Takes a response back for its memory.
-    pub(crate) fn recycle(&mut self, response: Response) {
-        self.response = response;
+    pub(crate) fn recycle(&mut self, response: Box<Response>) {
+        self.response = Some(response);
     }
 
     /// Whether nobody else has a reference to any part: `start_response` is referred to only here,

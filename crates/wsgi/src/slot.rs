@@ -1,5 +1,6 @@
 //! A place from which a value is lent for the time of one operation.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use pyo3::PyErr;
@@ -40,30 +41,26 @@ impl<T> Slot<T> {
         state.open = true;
     }
 
-    /// Takes the value for one operation; `give_back` must follow.
-    pub(crate) fn take(&self) -> Result<T, Unavailable> {
-        let mut state = self.lock();
-        if !state.open {
-            return Err(Unavailable::Over);
-        }
-        state.value.take().ok_or(Unavailable::Busy)
+    /// Lends the value to `work`, unless another thread has it or the request is over.
+    pub(crate) fn lend<R>(&self, work: impl FnOnce(&mut T) -> R) -> Result<R, Unavailable> {
+        let value = {
+            let mut state = self.lock();
+            if !state.open {
+                return Err(Unavailable::Over);
+            }
+            state.value.take().ok_or(Unavailable::Busy)?
+        };
+        Ok(self.with(value, work))
     }
 
-    pub(crate) fn give_back(&self, value: T) {
-        let mut state = self.lock();
-        state.value = Some(value);
-        if state.awaited {
-            self.returned.notify_all();
-        }
-    }
-
-    /// Takes the value for one operation, waiting for whoever has it.
-    pub(crate) fn wait(&self, py: Python<'_>) -> T
+    /// Lends the value to `work` as soon as no other thread has it.
+    pub(crate) fn lend_in_turn<R>(&self, py: Python<'_>, work: impl FnOnce(&mut T) -> R) -> R
     where
         T: Send,
     {
         let taken = self.lock().value.take();
-        taken.unwrap_or_else(|| py.detach(|| self.wait_detached()))
+        let value = taken.unwrap_or_else(|| py.detach(|| self.wait_detached()));
+        self.with(value, work)
     }
 
     /// The request is over: nobody gets the value any more but the caller.
@@ -77,6 +74,19 @@ impl<T> Slot<T> {
             state.value.take()
         };
         taken.unwrap_or_else(|| py.detach(|| self.wait_detached()))
+    }
+
+    /// Puts the value back even if `work` panics: the application may swallow what PyO3 makes of the
+    /// panic, and then the end of the request would wait for ever.
+    fn with<R>(&self, mut value: T, work: impl FnOnce(&mut T) -> R) -> R {
+        let result = panic::catch_unwind(AssertUnwindSafe(|| work(&mut value)));
+        let mut state = self.lock();
+        state.value = Some(value);
+        if state.awaited {
+            self.returned.notify_all();
+        }
+        drop(state);
+        result.unwrap_or_else(|panic| panic::resume_unwind(panic))
     }
 
     fn wait_detached(&self) -> T {

@@ -31,21 +31,21 @@ impl StartResponse {
             Some(exc_info) => exc_info.is_truthy()?,
             None => false,
         };
-        let mut response = self.call.response.take()?;
-        let result = if response.is_sent() && replace {
-            None
-        } else if response.is_started() && !replace {
-            Some(Err(PyAssertionError::new_err("start_response() was already called")))
-        } else {
-            Some(response.start(status, response_headers).map_err(PyErr::from))
-        };
-        self.call.response.give_back(response);
-        match (result, exc_info) {
-            (Some(result), _) => result.map(|()| self.write.clone_ref(py)),
+        let started = self.call.response.lend(|response| {
+            if response.is_sent() && replace {
+                None
+            } else if response.is_started() && !replace {
+                Some(Err(PyAssertionError::new_err("start_response() was already called")))
+            } else {
+                Some(response.start(status, response_headers).map_err(PyErr::from))
+            }
+        })?;
+        match started {
+            Some(result) => result.map(|()| self.write.clone_ref(py)),
             // Too late for other headers: the application's error goes back where it came from, and
             // out of the application. Nothing of exc_info is kept, as that would be a cycle through
             // the traceback's frames.
-            (None, exc_info) => Err(reraise(exc_info)),
+            None => Err(reraise(exc_info)),
         }
     }
 }

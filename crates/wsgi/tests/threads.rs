@@ -113,3 +113,37 @@ threading.Timer(0, go_on).start()
 return [b'piece']");
     assert_eq!(shown, "piece");
 }
+
+/// An exchange that panics when it is written to.
+struct Panicking;
+
+impl Exchange for Panicking {
+    fn read_body(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn send_head(&mut self, _: &ResponseHead<'_>) -> io::Result<()> {
+        panic!("in the exchange")
+    }
+
+    fn send_data(&mut self, data: &[u8]) -> io::Result<usize> {
+        Ok(data.len())
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_panic_that_the_application_swallows_does_not_stop_the_server() {
+    let source = "
+def app(environ, start_response):
+    write = start_response('200 OK', [])
+    try:
+        write(b'x')
+    except BaseException:
+        return []
+";
+    app(source).call(get(&[]), Panicking).1.unwrap();
+}
