@@ -53,19 +53,19 @@ impl Input {
 #[pymethods]
 impl Input {
     /// Up to `size` bytes, fewer only at the end of the body; everything if negative or `None`.
-    #[pyo3(signature = (size = None, /))]
+    #[pyo3(signature = (size = None))]
     fn read<'py>(&self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
         self.take(py, size, Until::Limit)
     }
 
     /// Up to and with the next newline, but at most `size` bytes.
-    #[pyo3(signature = (size = None, /))]
+    #[pyo3(signature = (size = None))]
     fn readline<'py>(&self, py: Python<'py>, size: Option<isize>) -> PyResult<Bound<'py, PyBytes>> {
         self.take(py, size, Until::Newline)
     }
 
     /// The remaining lines, or as many as it takes to reach `hint` bytes.
-    #[pyo3(signature = (hint = None, /))]
+    #[pyo3(signature = (hint = None))]
     fn readlines<'py>(&self, py: Python<'py>, hint: Option<isize>) -> PyResult<Bound<'py, PyList>> {
         let hint = hint.and_then(|hint| usize::try_from(hint).ok()).filter(|&hint| hint > 0);
         let lines = PyList::empty(py);

@@ -20,8 +20,8 @@ pub struct EnvironOptions {
     /// `wsgi.multiprocess`: whether another process may serve the same application. Off by default,
     /// as with gunicorn's one worker.
     pub multiprocess: bool,
-    /// `SCRIPT_NAME`: where the application is mounted, without a slash at its end. Empty by
-    /// default. A request for a path that is not below it is refused with
+    /// `SCRIPT_NAME`: where the application is mounted, with a slash at its beginning and none at its
+    /// end. Empty by default. A request for a path that is not below it is refused with
     /// [`Violation::OutsideScriptName`](crate::Violation::OutsideScriptName).
     pub script_name: String,
 }

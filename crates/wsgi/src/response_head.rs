@@ -148,6 +148,10 @@ impl HeadBuffer {
                 Some(earlier) if earlier == length => return Ok(()),
                 Some(_) => return Err(HeadError::ContentLength),
             }
+            // These have no body and must not announce one (RFC 9110 §8.6).
+            if matches!(self.status, 100..=199 | 204) {
+                return Ok(());
+            }
         } else if let Some(index) = hop_by_hop(name) {
             warn_once(index);
             return Ok(());

@@ -18,13 +18,14 @@ pub(crate) struct StartResponse {
 
 #[pymethods]
 impl StartResponse {
-    /// PEP 3333, "The `start_response()` Callable".
-    #[pyo3(signature = (status, response_headers, exc_info = None, /))]
+    /// PEP 3333, "The `start_response()` Callable". Keywords are not part of it, but gunicorn takes
+    /// these.
+    #[pyo3(signature = (status, headers, exc_info = None))]
     fn start_response(
         &self,
         py: Python<'_>,
         status: &Bound<'_, PyAny>,
-        response_headers: &Bound<'_, PyAny>,
+        headers: &Bound<'_, PyAny>,
         exc_info: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let replace = match exc_info {
@@ -37,7 +38,7 @@ impl StartResponse {
             } else if response.is_started() && !replace {
                 Some(Err(PyAssertionError::new_err("start_response() was already called")))
             } else {
-                Some(response.start(status, response_headers).map_err(PyErr::from))
+                Some(response.start(status, headers).map_err(PyErr::from))
             }
         })?;
         match started {

@@ -4,8 +4,6 @@
 
 mod support;
 
-use std::io::Write;
-
 use rgunicorn_wsgi::{AppError, Request, Violation};
 use support::{Memory, app, get, indented, logged, text};
 
@@ -15,9 +13,10 @@ fn run(body: &str, memory: Memory) -> (Memory, Result<(), AppError>) {
 }
 
 fn run_with(method: &str, body: &str, memory: Memory) -> (Memory, Result<(), AppError>) {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(b"0123456789").unwrap();
-    let path = file.path().display();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    std::fs::write(&path, b"0123456789").unwrap();
+    let path = path.display();
     let body = indented(body);
     let source = format!(
         "

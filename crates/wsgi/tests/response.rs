@@ -137,6 +137,25 @@ fn bad_arguments_of_start_response_raise_and_make_a_500() {
 }
 
 #[test]
+fn content_length_stays_out_of_204_and_in_304() {
+    for (status, expected) in [("204 No Content", None), ("304 Not Modified", Some("5"))] {
+        let (memory, result) =
+            run(&format!("start_response('{status}', [('Content-Length', '5')])\nreturn []"));
+        result.unwrap();
+        assert_eq!(headers(&memory).first().map(|field| field.1), expected, "{status}");
+        assert_eq!(memory.head().length, None);
+    }
+}
+
+#[test]
+fn keywords_are_taken_as_gunicorn_takes_them() {
+    let (memory, result) =
+        run("start_response(status='200 OK', headers=[], exc_info=None)\nreturn [b'x']");
+    result.unwrap();
+    assert_eq!(text(&memory), "x");
+}
+
+#[test]
 fn unusual_but_good_heads_pass() {
     let cases = ["200", "200 ", "299 Caf\\xe9 \\t!", "999 x"];
     for status in cases {
