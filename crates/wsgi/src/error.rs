@@ -26,7 +26,7 @@ pub enum AppError {
     /// The response is complete, but the iterable's `close()` raised.
     #[error("the application's close() failed after a complete response")]
     Close(#[source] PyErr),
-    /// The exchange failed while the response was sent: most often the client is gone.
+    /// The exchange failed once the response had begun: most often the client is gone.
     #[error("the client is gone")]
     Disconnected(#[source] io::Error),
     /// The application broke the rules of PEP 3333.

@@ -17,9 +17,11 @@ use crate::ResponseHead;
 /// Nothing but [`wait`](Self::wait) and [`send_rest`](Self::send_rest) may block, because everything
 /// else is called while the thread is attached to the Python interpreter and would hold up all its
 /// other threads. An operation that cannot go on returns [`io::ErrorKind::WouldBlock`]; `wait` is
-/// called then, and the operation again. Any other error ends the exchange: the application sees it
-/// as an `OSError`, and [`App::call`](crate::App::call) returns it as
-/// [`AppError::Disconnected`](crate::AppError::Disconnected).
+/// called then, and the operation again. Any other error is an `OSError` for the application, if it was
+/// the application that read or wrote, and ends the call with
+/// [`AppError::Disconnected`](crate::AppError::Disconnected), or with
+/// [`AppError::BadBody`](crate::AppError::BadBody) while nothing is sent, unless the application
+/// handles it.
 ///
 /// An exchange that blocks in its operations is correct, only not kind to other Python threads.
 ///

@@ -86,7 +86,7 @@ fn what_is_not_a_plain_file_is_read() {
         ("return wrap(io.BytesIO(b'0123456789'))", "0123456789"),
         // Its fileno() is that of the compressed file.
         (
-            "gzip.open(path + '.gz', 'wb').write(b'unpacked')\nreturn wrap(gzip.open(path + '.gz'))",
+            "with gzip.open(path + '.gz', 'wb') as out: out.write(b'unpacked')\nreturn wrap(gzip.open(path + '.gz'))",
             "unpacked",
         ),
         (
