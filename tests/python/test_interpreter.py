@@ -65,6 +65,55 @@ def app(environ, start_response):
     assert (status, body) == (200, b"42\n7")
 
 
+def test_subprocesses_inherit_no_descriptors(serve):
+    # A listener in another program's hands would keep the port busy after the server's end.
+    server = serve(
+        """
+import subprocess, sys
+
+LIST = "import os; print(sorted(int(name) for name in os.listdir('/proc/self/fd'))[:-1])"
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [subprocess.check_output([sys.executable, "-c", LIST], close_fds=False)]
+"""
+    )
+    assert server.request("GET", "/")[2] == b"[0, 1, 2]\n"
+
+
+def test_other_threads_run_while_the_worker_waits(serve):
+    server = serve(
+        """
+import sys, threading
+
+threading.Timer(0.01, lambda: print("the thread ran", file=sys.stderr, flush=True)).start()
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return []
+"""
+    )
+    server.wait_for("the thread ran")
+    assert server.stop() == 0
+
+
+def test_signal_handlers_of_the_application_run_while_the_worker_waits(serve):
+    server = serve(
+        """
+import signal, sys
+
+signal.signal(signal.SIGALRM, lambda *_: print("the alarm rang", file=sys.stderr, flush=True))
+signal.setitimer(signal.ITIMER_REAL, 0.01)
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return []
+"""
+    )
+    server.wait_for("the alarm rang")
+    assert server.request("GET", "/")[0] == 200
+
+
 def test_random_numbers_differ_between_workers(serve):
     # Both workers draw at their start, from a generator that a plain fork would have copied.
     server = serve(

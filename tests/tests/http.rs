@@ -1,6 +1,8 @@
 //! HTTP/1.1 on the wire: RFC 9112, and what gunicorn's users rely on.
 
-use rgunicorn_tests::{Connections, Launch, Load, Server, Signal};
+use std::fs;
+
+use rgunicorn_tests::{Connections, Launch, Load, Server, Signal, eventually};
 
 /// Answers with what it was asked; `/stream` without a length, `/status/NNN` with that status.
 const ECHO: &str = r#"
@@ -395,6 +397,33 @@ fn a_client_that_has_said_all_still_gets_its_answer() {
     client.send("GET /half-closed HTTP/1.1\r\nHost: test\r\n\r\n");
     client.shut_down_sending();
     assert_eq!(client.receive().text(), "GET /half-closed []");
+}
+
+#[test]
+fn every_connection_is_given_back() {
+    let server = Server::start(&[], ECHO);
+    // Counted with one connection open, so that a worker in its final state is counted.
+    let mut client = server.connect();
+    assert_eq!(client.get("/").status, 200);
+    let worker = server.wait_for_workers(1)[0];
+    let open = || fs::read_dir(format!("/proc/{}/fd", worker.pid())).unwrap().count();
+    let before = open();
+    drop(client);
+    for sent in [
+        "",
+        "GET / HT",
+        "nonsense\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: test\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 9000000\r\n\r\nabc",
+        "GET /stream HTTP/1.0\r\n\r\n",
+    ] {
+        for _ in 0..20 {
+            server.connect().send(sent);
+        }
+    }
+    eventually("the end of all connections", || (open() < before).then_some(()));
+    assert_eq!(server.workers(), [worker]);
 }
 
 #[test]

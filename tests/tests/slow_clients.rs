@@ -78,6 +78,26 @@ fn a_response_that_nobody_reads() {
 }
 
 #[test]
+fn a_stream_that_is_read_late() {
+    let server = Server::start(
+        &[],
+        "
+def app(environ, start_response):
+    start_response('200 OK', [])
+    for number in range(256):
+        yield bytes([number]) * 65536
+",
+    );
+    // The application waits for this reader; what it gets is whole nevertheless.
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(server.wait_for_workers(1).len(), 1);
+    let body = client.receive().body;
+    assert_eq!(body.len(), 16 << 20);
+    assert!(body.chunks(65_536).zip(0..=255_u8).all(|(chunk, number)| chunk[0] == number));
+}
+
+#[test]
 fn a_crowd_that_says_nothing() {
     let server = Server::start(&[], APP);
     let mut crowd: Vec<Client> = (0..200).map(|_| server.connect()).collect();

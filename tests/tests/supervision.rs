@@ -150,6 +150,45 @@ fn reload_takes_up_new_settings() {
 }
 
 #[test]
+fn reload_moves_to_another_address() {
+    let server = Launch::new(PID)
+        .bind(&[])
+        .file("gunicorn.conf.py", "bind = ['127.0.0.1:0', 'unix:old.sock']\n")
+        .start();
+    let (old, new) = (server.path("old.sock"), server.path("new.sock"));
+    assert_eq!(Client::connect_unix(&old).get("/").status, 200);
+    let bind = "bind = ['127.0.0.1:0', 'unix:new.sock']\n";
+    fs::write(server.path("gunicorn.conf.py"), bind).unwrap();
+    server.signal(Signal::SIGHUP);
+    server.wait_for_count("Listening at: ", 2);
+    eventually("the old socket's removal", || (!old.exists()).then_some(()));
+    assert_eq!(Client::connect_unix(&new).get("/").status, 200);
+}
+
+#[test]
+fn workers_that_are_told_to_leave_lose_nothing() {
+    for connections in [Connections::KeepAlive, Connections::Close] {
+        let server = Server::start(&["--workers", "2"], PID);
+        let load = Load::start(&server, connections, 8);
+        load.wait_for_answers(200);
+        for round in 1..=3 {
+            server.signal(Signal::SIGTTIN);
+            server.wait_for_count("Booting worker", 2 + 2 * round - 1);
+            load.wait_for_answers(100);
+            server.signal(Signal::SIGTTOU);
+            server.wait_for_workers(2);
+            // Whoever is asked directly is replaced.
+            server.workers()[0].signal(Signal::SIGTERM);
+            server.wait_for_count("Booting worker", 2 + 2 * round);
+            load.wait_for_answers(100);
+        }
+        let report = load.stop();
+        assert_eq!(report.lost, [], "{connections:?}");
+        assert_eq!(server.stop(Signal::SIGTERM).code, Some(0));
+    }
+}
+
+#[test]
 fn reload_of_a_broken_application_keeps_the_old_one() {
     let server = Server::start(&[], &word("old"));
     assert_eq!(server.get("/").text(), "old");
