@@ -232,6 +232,38 @@ yield b'never'");
 }
 
 #[test]
+fn the_traceback_of_exc_info_is_the_one_that_counts() {
+    let (_, result) = run("
+start_response('200 OK', [])(b'begun')
+def fail():
+    raise KeyError('the cause')
+try:
+    fail()
+except KeyError:
+    exc_info = sys.exc_info()
+exc_info[1].__traceback__ = None
+start_response('500 Oops', [], exc_info)
+return []");
+    let traceback = result.unwrap_err().traceback().unwrap();
+    assert!(traceback.contains("in fail\nKeyError: 'the cause'"), "{traceback}");
+}
+
+#[test]
+fn a_head_that_was_to_be_replaced_is_not_sent() {
+    let (memory, result) = run("
+start_response('200 OK', [('Set-Cookie', 'secret')])
+try:
+    raise KeyError('x')
+except KeyError:
+    try:
+        start_response('500 Oops', [('Bad Name', '')], sys.exc_info())
+    except ValueError:
+        return [b'sorry']");
+    assert!(matches!(result, Err(AppError::Protocol(Violation::NoStartResponse))), "{result:?}");
+    assert!(memory.heads.is_empty());
+}
+
+#[test]
 fn falsy_or_empty_exc_info_before_the_first_call_is_no_error() {
     for exc_info in ["None", "()", "(None, None, None)"] {
         let (memory, result) =
