@@ -1,4 +1,8 @@
-"""A worker's interpreter is the one of the virtual environment, in order and in good health."""
+"""A worker's interpreter is the one of the virtual environment, in order and in good health.
+
+Workers share standard error: what they say is written at once, since `print` writes the parts of a
+line one by one.
+"""
 
 import json
 import sys
@@ -86,7 +90,7 @@ def test_other_threads_run_while_the_worker_waits(serve):
         """
 import sys, threading
 
-threading.Timer(0.01, lambda: print("the thread ran", file=sys.stderr, flush=True)).start()
+threading.Timer(0.01, lambda: sys.stderr.write("the thread ran\\n")).start()
 
 def app(environ, start_response):
     start_response("200 OK", [])
@@ -102,7 +106,7 @@ def test_signal_handlers_of_the_application_run_while_the_worker_waits(serve):
         """
 import signal, sys
 
-signal.signal(signal.SIGALRM, lambda *_: print("the alarm rang", file=sys.stderr, flush=True))
+signal.signal(signal.SIGALRM, lambda *_: sys.stderr.write("the alarm rang\\n"))
 signal.setitimer(signal.ITIMER_REAL, 0.01)
 
 def app(environ, start_response):
@@ -120,7 +124,7 @@ def test_random_numbers_differ_between_workers(serve):
         """
 import random, sys
 
-print("drawn", random.random(), file=sys.stderr, flush=True)
+sys.stderr.write(f"drawn {random.random()}\\n")
 
 def app(environ, start_response):
     start_response("200 OK", [])
@@ -137,9 +141,9 @@ def test_each_worker_ends_as_python_programs_do(serve):
         """
 import atexit, os, sys
 
-atexit.register(lambda: print("ended", os.getpid(), file=sys.stderr, flush=True))
+atexit.register(lambda: sys.stderr.write(f"ended {os.getpid()}\\n"))
 print("unflushed", os.getpid())
-print("loaded", os.getpid(), file=sys.stderr, flush=True)
+sys.stderr.write(f"loaded {os.getpid()}\\n")
 
 def app(environ, start_response):
     start_response("200 OK", [])
