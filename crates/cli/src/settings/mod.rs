@@ -20,6 +20,7 @@ mod raw;
 mod reference;
 mod resolve;
 mod table;
+mod value;
 
 pub use def::{Definition, Environment, NotYet, Rejection, Section, Takes};
 pub use error::SettingError;

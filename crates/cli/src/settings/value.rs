@@ -1,0 +1,87 @@
+//! From what was said to what it means: the parsers and printers that rows of the table share.
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::{ConfigLocation, LogLevel, LogTarget, Raw, Rejection, WorkerClass};
+
+/// gunicorn itself has no upper bound; this one fits an `i32` wherever a number ends up, and in
+/// seconds is 68 years.
+pub(super) const INT_MAX: i64 = i32::MAX as i64;
+
+/// A number between bounds that its type holds.
+pub(super) fn number<N: TryFrom<i64>>(raw: &Raw, low: i64, high: i64) -> Result<N, Rejection> {
+    let number = raw.whole_number(low..=high)?;
+    N::try_from(number).map_err(|_| Rejection::allowed("a smaller number"))
+}
+
+/// Seconds, where 0 turns the limit off.
+pub(super) fn optional_seconds(raw: &Raw) -> Result<Option<Duration>, Rejection> {
+    let seconds = number(raw, 0, INT_MAX)?;
+    Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
+}
+
+/// The inverse of [`optional_seconds`].
+pub(super) fn seconds(limit: Option<Duration>) -> String {
+    limit.unwrap_or_default().as_secs().to_string()
+}
+
+pub(super) fn text(text: &OsStr) -> Raw {
+    Raw::Text(text.to_owned())
+}
+
+pub(super) fn list(items: &[impl Display]) -> String {
+    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+    items.join(", ")
+}
+
+pub(super) fn config_location(raw: &Raw) -> Result<ConfigLocation, Rejection> {
+    const ALLOWED: &str = "PATH, file:PATH or python:MODULE";
+    let text = raw.text(ALLOWED)?;
+    let location = match text.to_str().and_then(|text| text.split_once(':')) {
+        Some(("python", module)) => ConfigLocation::Module(module.to_owned()),
+        Some(("file", path)) => ConfigLocation::File(path.into()),
+        _ => ConfigLocation::File(text.into()),
+    };
+    match &location {
+        ConfigLocation::File(path) if path.as_os_str().is_empty() => {
+            Err(Rejection::allowed(ALLOWED))
+        }
+        ConfigLocation::Module(name) if name.is_empty() => Err(Rejection::allowed(ALLOWED)),
+        _ => Ok(location),
+    }
+}
+
+pub(super) fn worker_class(raw: &Raw) -> Result<WorkerClass, Rejection> {
+    const ALLOWED: &str = "sync";
+    match raw.word(ALLOWED)? {
+        "sync" => Ok(WorkerClass::Sync),
+        "asgi" | "eventlet" | "gevent" | "gevent_pywsgi" | "gevent_wsgi" | "gthread"
+        | "tornado" => Err(Rejection::NotSupported(ALLOWED)),
+        // Classes of the application's own: `package.module.Class`, `egg:package#name`.
+        dotted if dotted.contains(['.', ':']) => Err(Rejection::NotSupported(ALLOWED)),
+        _ => Err(Rejection::allowed(ALLOWED)),
+    }
+}
+
+pub(super) fn log_target(raw: &Raw, allowed: &'static str) -> Result<LogTarget, Rejection> {
+    let text = raw.text(allowed)?;
+    if text.is_empty() {
+        Err(Rejection::allowed(allowed))
+    } else if text == "-" {
+        Ok(LogTarget::Standard)
+    } else {
+        Ok(LogTarget::File(text.into()))
+    }
+}
+
+pub(super) fn log_level(raw: &Raw) -> Result<LogLevel, Rejection> {
+    let name = raw.word(LEVELS)?.to_lowercase();
+    LogLevel::ALL
+        .into_iter()
+        .find(|level| level.to_string() == name)
+        .ok_or_else(|| Rejection::allowed(LEVELS))
+}
+
+const LEVELS: &str = "debug, info, warning, error or critical";
