@@ -1,6 +1,8 @@
 //! Both logs, line by line: operators and their tools know them from gunicorn.
 
-use rgunicorn_tests::{Launch, Server, Signal};
+use std::os::unix::net::UnixStream;
+
+use rgunicorn_tests::{Client, Launch, Server, Signal, eventually};
 
 const APP: &str = "
 def app(environ, start_response):
@@ -96,8 +98,10 @@ fn a_refused_request_is_a_warning() {
 fn the_level_decides_what_is_kept() {
     let server =
         Launch::new(APP).bind(&["unix:server.sock"]).args(&["--log-level", "error"]).spawn();
-    rgunicorn_tests::eventually("the socket", || server.path("server.sock").exists().then_some(()));
-    let mut client = rgunicorn_tests::Client::connect_unix(&server.path("server.sock"));
+    // The file is there a moment before the server listens.
+    let socket = server.path("server.sock");
+    eventually("a listener", || UnixStream::connect(&socket).ok());
+    let mut client = Client::connect_unix(&socket);
     assert_eq!(client.get("/broken").status, 500);
     let finished = server.stop(Signal::SIGTERM);
     assert_eq!(finished.code, Some(0));
