@@ -7,6 +7,7 @@ mod master;
 use self::listeners::Listeners;
 use self::master::Master;
 use crate::fork::ignore_broken_pipes;
+use crate::pidfile::Pidfiles;
 use crate::signals::Signals;
 use crate::{Error, Exit, Forker, Halt, Hooks, Options, Report, SystemForker, Worker};
 
@@ -66,6 +67,7 @@ impl<H: Hooks, F: Forker> Arbiter<H, F> {
         master::check(&self.options)?;
         ignore_broken_pipes()?;
         let mut signals = Signals::new(Signals::ARBITER)?;
+        let pidfiles = Pidfiles::create(self.options.pidfile.as_deref())?;
         self.hooks.on_starting()?;
         let Some(listeners) = Listeners::bind_with_retry(&self.options, &mut signals)? else {
             master::log(&Report::ShuttingDown(Halt::Asked));
@@ -74,6 +76,6 @@ impl<H: Hooks, F: Forker> Arbiter<H, F> {
         listeners.log(self.options.scheme);
         self.hooks.when_ready(listeners.as_slice())?;
         let Self { options, hooks, forker } = self;
-        Ok(Master::new(options, hooks, forker, worker, signals, listeners)?.run())
+        Ok(Master::new(options, hooks, forker, worker, signals, listeners, pidfiles)?.run())
     }
 }

@@ -3,6 +3,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("rgunicorn-arbiter needs Linux: epoll(7) and accept4(2)");
 
+mod account;
 mod address;
 mod arbiter;
 mod error;
@@ -12,7 +13,9 @@ mod listener;
 mod moment;
 mod options;
 mod pid;
+mod pidfile;
 mod poll;
+mod privileges;
 mod process;
 mod report;
 mod shared;
@@ -20,6 +23,7 @@ mod signals;
 mod supervisor;
 mod worker;
 
+pub use account::{AccountError, Group, User};
 pub use address::{Address, AddressError};
 pub use arbiter::Arbiter;
 pub use error::Error;
@@ -29,12 +33,13 @@ pub use listener::{Connection, Listener};
 pub use moment::Moment;
 pub use options::Options;
 pub use pid::{ExitStatus, Pid};
+pub use pidfile::PidfileError;
 pub use process::WorkerProcess;
 pub use report::{Halt, Report, Severity};
 pub use shared::Heartbeat;
 pub use signals::Signal;
 pub use supervisor::{Action, Event, Plan, Supervisor};
-pub use worker::{Command, ReloadError, Worker, WorkerError, WorkerId};
+pub use worker::{Command, ReloadError, RetireReason, Worker, WorkerError, WorkerId};
 
 /// The target of all log records, under which gunicorn's error log is known.
 const LOG: &str = "rgunicorn.error";

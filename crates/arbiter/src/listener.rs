@@ -4,14 +4,15 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{SockFlag, accept4};
+use nix::sys::stat::{Mode, umask};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::{Address, Pid};
+use crate::{Address, Group, Options, Pid, User};
 
 /// A listening socket: non-blocking, closed on `exec`, shared by the arbiter and its workers.
 #[derive(Debug)]
@@ -45,11 +46,12 @@ struct SocketFile {
 }
 
 impl Listener {
-    pub(crate) fn bind(address: &Address, backlog: u32) -> io::Result<Self> {
-        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    /// One of the options' addresses, as the other options say.
+    pub(crate) fn bind(address: &Address, options: &Options) -> io::Result<Self> {
+        let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
         match address {
             Address::Tcp { host, port } => bind_tcp(address, resolve(host, *port)?, backlog),
-            Address::Unix { path } => bind_unix(address, path, backlog),
+            Address::Unix { path } => bind_unix(address, path, backlog, options),
         }
     }
 
@@ -162,10 +164,18 @@ fn bind_tcp(requested: &Address, address: SocketAddr, backlog: i32) -> io::Resul
     Ok(Listener { socket: socket.into(), requested: requested.clone(), bound, _file: None })
 }
 
-fn bind_unix(requested: &Address, path: &Path, backlog: i32) -> io::Result<Listener> {
+fn bind_unix(
+    requested: &Address,
+    path: &Path,
+    backlog: i32,
+    options: &Options,
+) -> io::Result<Listener> {
     remove_stale_socket(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.bind(&SockAddr::unix(path)?)?;
+    {
+        let _umask = Umask::set(options.umask);
+        socket.bind(&SockAddr::unix(path)?)?;
+    }
     let metadata = fs::symlink_metadata(path)?;
     let file = SocketFile {
         // The process may change its directory.
@@ -174,12 +184,31 @@ fn bind_unix(requested: &Address, path: &Path, backlog: i32) -> io::Result<Liste
         device: metadata.dev(),
         inode: metadata.ino(),
     };
-    // What gunicorn's default umask of 0 gives, without a change of this process's umask. Nobody
-    // can connect before `listen`, so no one sees the mode of in between.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
+    // Nobody can connect before `listen`, so no one sees the owner of in between. A symbolic link is
+    // not followed: who may write to the directory could have put one there.
+    let (user, group) = (options.privileges.user, options.privileges.group);
+    if user.is_some() || group.is_some() {
+        lchown(path, user.map(User::uid), group.map(Group::gid))?;
+    }
     listen(&socket, backlog)?;
     let (requested, bound) = (requested.clone(), requested.clone());
     Ok(Listener { socket: socket.into(), requested, bound, _file: Some(file) })
+}
+
+/// The umask of this process, until it is dropped. chmod(2) afterwards would follow a symbolic link
+/// that was put in the socket's place, and open somebody's file to everybody.
+struct Umask(Mode);
+
+impl Umask {
+    fn set(bits: u32) -> Self {
+        Self(umask(Mode::from_bits_truncate(bits)))
+    }
+}
+
+impl Drop for Umask {
+    fn drop(&mut self) {
+        umask(self.0);
+    }
 }
 
 fn listen(socket: &Socket, backlog: i32) -> io::Result<()> {

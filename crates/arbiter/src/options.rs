@@ -1,8 +1,10 @@
 //! What an arbiter is asked to keep alive; data only.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{Address, Plan};
+use crate::privileges::Privileges;
+use crate::{Address, Group, Plan, User};
 
 /// What to bind and how many workers to keep; names and defaults are gunicorn's.
 ///
@@ -24,18 +26,31 @@ use crate::{Address, Plan};
 pub struct Options {
     pub(crate) addresses: Vec<Address>,
     pub(crate) backlog: u32,
+    pub(crate) pidfile: Option<PathBuf>,
     pub(crate) plan: Plan,
+    pub(crate) privileges: Privileges,
     pub(crate) scheme: &'static str,
+    /// Permission bits that the files of Unix sockets do not get, 0 to 0o777.
+    pub(crate) umask: u32,
 }
 
 impl Options {
-    /// The most workers an arbiter keeps: during a reload two generations share 1024 slots.
+    /// The most workers an arbiter keeps: during a reload two generations share
+    /// [`WorkerId::SLOTS`](crate::WorkerId::SLOTS).
     pub const WORKERS_MAX: u32 = 512;
 
     /// Options for this many workers, 0 to [`WORKERS_MAX`](Self::WORKERS_MAX), that listen nowhere
     /// yet.
     pub fn new(workers: u32) -> Self {
-        Self { addresses: Vec::new(), backlog: 2048, plan: Plan::new(workers), scheme: "http" }
+        Self {
+            addresses: Vec::new(),
+            backlog: 2048,
+            pidfile: None,
+            plan: Plan::new(workers),
+            privileges: Privileges::default(),
+            scheme: "http",
+            umask: 0,
+        }
     }
 
     /// Adds an address to listen at; the order is kept. An address that is there already is left.
@@ -68,6 +83,55 @@ impl Options {
     #[must_use]
     pub fn graceful_timeout(mut self, graceful_timeout: Duration) -> Self {
         self.plan.graceful_timeout = graceful_timeout;
+        self
+    }
+
+    /// A file for the arbiter's pid, as decimal digits and a line feed, readable by everyone; its
+    /// directory must exist. Default: none.
+    ///
+    /// It is written before anything is bound and removed at the end, unless another process has
+    /// put its own pid there. A reload writes it anew, maybe elsewhere. An arbiter refuses to start
+    /// when the file holds the pid of another process that lives; any other content is overwritten.
+    #[must_use]
+    pub fn pidfile(mut self, pidfile: Option<PathBuf>) -> Self {
+        self.pidfile = pidfile;
+        self
+    }
+
+    /// Whom workers become, after `post_fork` and before they boot; also the owner of Unix sockets.
+    /// The arbiter itself stays as it was launched, and so do workers by default.
+    ///
+    /// Groups that the arbiter has been given beyond its own stay with the workers: see
+    /// [`initgroups`](Self::initgroups). A worker that cannot become who it is to be fails to boot.
+    #[must_use]
+    pub fn user(mut self, user: Option<User>) -> Self {
+        self.privileges.user = user;
+        self
+    }
+
+    /// The group that workers become; also the group of Unix sockets. Default: that of the arbiter.
+    #[must_use]
+    pub fn group(mut self, group: Option<Group>) -> Self {
+        self.privileges.group = group;
+        self
+    }
+
+    /// Whether workers exchange the further groups of the arbiter for those of which
+    /// [`user`](Self::user) is a member, and [`group`](Self::group). Default: no.
+    #[must_use]
+    pub fn initgroups(mut self, initgroups: bool) -> Self {
+        self.privileges.initgroups = initgroups;
+        self
+    }
+
+    /// Permissions that the files of Unix sockets do not get, 0 to 0o777; higher bits do not count.
+    /// Default: 0, everybody may connect.
+    ///
+    /// As with gunicorn, the files that workers write are another matter: these keep the umask with
+    /// which the arbiter was launched.
+    #[must_use]
+    pub fn umask(mut self, umask: u32) -> Self {
+        self.umask = umask & 0o777;
         self
     }
 

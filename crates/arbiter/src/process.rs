@@ -13,7 +13,7 @@ use nix::sys::signal::Signal as Number;
 use crate::poll::wait_readable;
 use crate::shared::SharedPage;
 use crate::signals::Signals;
-use crate::{Command, Connection, Heartbeat, Listener, Pid, WorkerId};
+use crate::{Command, Connection, Heartbeat, LOG, Listener, Pid, RetireReason, WorkerId};
 
 /// The child's view of its arbiter, which [`Worker::run`](crate::Worker::run) receives.
 ///
@@ -89,11 +89,28 @@ impl WorkerProcess {
         }
         self.heartbeat().beat();
         self.link.page.set_ready(self.id);
-        match nix::unistd::write(&self.link.notify, &[0]) {
-            // A full pipe wakes as well.
-            Ok(_) | Err(Errno::EAGAIN) => Ok(()),
-            Err(error) => Err(error.into()),
+        self.link.wake_arbiter()
+    }
+
+    /// Asks for a successor. This worker serves on: when the successor is ready the arbiter tells it
+    /// to stop, as [`Command::StopGracefully`]. That may take a while, for at most a quarter of the
+    /// workers are replaced at a time, and a successor that does not boot is tried again. The first
+    /// call counts, after [`ready`](Self::ready).
+    ///
+    /// # Errors
+    ///
+    /// When the arbiter cannot be told, as it is dead.
+    pub fn ask_to_retire(&mut self, reason: RetireReason) -> io::Result<()> {
+        if self.link.page.retire_reason(self.id).is_some() {
+            return Ok(());
         }
+        match reason {
+            RetireReason::MaxRequests => {
+                log::info!(target: LOG, "Autorestarting worker after current request.");
+            }
+        }
+        self.link.page.set_retire(self.id, reason);
+        self.link.wake_arbiter()
     }
 
     /// A descriptor for a poller: readable while a command waits in
@@ -194,6 +211,14 @@ impl Link {
         wake.add(&lifeline, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
         let received = Vec::new();
         Ok(Self { arbiter, _lifeline: lifeline, notify, page, signals, wake, received })
+    }
+
+    fn wake_arbiter(&self) -> io::Result<()> {
+        match nix::unistd::write(&self.notify, &[0]) {
+            // A full pipe wakes as well.
+            Ok(_) | Err(Errno::EAGAIN) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

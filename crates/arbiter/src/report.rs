@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::{ExitStatus, Pid, Signal};
+use crate::{ExitStatus, Pid, RetireReason, Signal};
 
 /// A line of the arbiter's log. `Display` gives the words, gunicorn's wherever it has them.
 #[derive(Debug)]
@@ -51,6 +51,13 @@ pub enum Report {
     },
     /// Another reload was asked for while the new workers were still booting.
     ReloadSuperseded,
+    /// A worker asked for a successor.
+    RetireAsked {
+        /// The worker.
+        pid: Pid,
+        /// Why.
+        reason: RetireReason,
+    },
     /// The arbiter ends.
     ShuttingDown(Halt),
     /// A process ended that is no worker: the arbiter is process 1 and inherits orphans.
@@ -120,9 +127,10 @@ impl Report {
             | Self::HangUp
             | Self::ReloadSuperseded
             | Self::ShuttingDown(Halt::Asked) => Severity::Info,
-            Self::Stranger { .. } | Self::Unsupported(Signal::Winch) | Self::Workers(_) => {
-                Severity::Debug
-            }
+            Self::RetireAsked { .. }
+            | Self::Stranger { .. }
+            | Self::Unsupported(Signal::Winch)
+            | Self::Workers(_) => Severity::Debug,
             Self::BackingOff { .. }
             | Self::GracefulTimeout { .. }
             | Self::Unsupported(_)
@@ -173,6 +181,9 @@ impl fmt::Display for Report {
                 "Reload abandoned: the new worker (pid:{pid}) failed to boot, the old ones stay."
             ),
             Self::ReloadSuperseded => f.write_str("Reload begins anew."),
+            Self::RetireAsked { pid, reason } => {
+                write!(f, "Worker (pid:{pid}) asks for a successor: {reason}")
+            }
             Self::ShuttingDown(_) => f.write_str("Shutting down: Master"),
             Self::Stranger { pid, status } => {
                 write!(f, "Reaped unknown child process (pid:{pid}, status:{status})")

@@ -1,4 +1,5 @@
-//! The page that all workers share with their arbiter: who is ready, and when each last beat.
+//! The page that all workers share with their arbiter: who is ready, who wants to be replaced, and
+//! when each last beat.
 //!
 //! gunicorn keeps a temporary file per worker and sets its time stamp: two syscalls a beat, and a
 //! trap when the directory is on a slow disk. A word of shared memory costs one store.
@@ -7,11 +8,11 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-use crate::{Moment, WorkerId};
+use crate::{Moment, RetireReason, WorkerId};
 
 /// Tells the arbiter that the worker is alive; made by [`WorkerProcess::heartbeat`].
 ///
@@ -37,6 +38,8 @@ struct Slot {
     /// Milliseconds of the monotonic clock, 0 before the first beat.
     beat: AtomicU64,
     ready: AtomicBool,
+    /// `RetireReason::code`, 0 for none.
+    retire: AtomicU8,
 }
 
 impl Heartbeat {
@@ -61,6 +64,7 @@ impl SharedPage {
         let slot = self.slot(worker);
         slot.beat.store(0, Ordering::Relaxed);
         slot.ready.store(false, Ordering::Relaxed);
+        slot.retire.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn last_beat(&self, worker: WorkerId) -> Option<Moment> {
@@ -76,6 +80,14 @@ impl SharedPage {
 
     pub(crate) fn is_ready(&self, worker: WorkerId) -> bool {
         self.slot(worker).ready.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_retire(&self, worker: WorkerId, reason: RetireReason) {
+        self.slot(worker).retire.store(reason.code(), Ordering::Release);
+    }
+
+    pub(crate) fn retire_reason(&self, worker: WorkerId) -> Option<RetireReason> {
+        RetireReason::from_code(self.slot(worker).retire.load(Ordering::Acquire))
     }
 
     pub(crate) fn heartbeat(self: &Arc<Self>, worker: WorkerId) -> Heartbeat {
@@ -125,7 +137,11 @@ mod tests {
         page.set_ready(last);
         assert!(page.last_beat(last).is_some() && page.is_ready(last));
         assert!(page.last_beat(first).is_none() && !page.is_ready(first));
+        page.set_retire(last, RetireReason::MaxRequests);
+        assert_eq!(page.retire_reason(last), Some(RetireReason::MaxRequests));
+        assert_eq!(page.retire_reason(first), None);
         page.clear(last);
         assert!(page.last_beat(last).is_none() && !page.is_ready(last));
+        assert_eq!(page.retire_reason(last), None);
     }
 }

@@ -7,6 +7,7 @@ mod child;
 mod event;
 mod heartbeat;
 mod reload;
+mod retirement;
 mod signal;
 
 use std::collections::VecDeque;
@@ -106,6 +107,7 @@ impl Supervisor {
                 }
             }
             Event::Reloaded(plan) => self.reloaded(plan, now),
+            Event::RetireAsked { worker, reason } => self.retire_asked(worker, reason),
             Event::Signal(signal) => self.signal(signal, now),
         }
         self.advance(now);
@@ -304,28 +306,28 @@ impl Supervisor {
             | Phase::Stopping { .. }
             | Phase::Stopped => {}
         }
+        self.retire(now);
         self.manage_workers(now);
     }
 
-    /// gunicorn's `manage_workers`: as many as wanted, and the oldest go first.
+    /// gunicorn's `manage_workers`: as many as wanted, and the oldest go first, but nobody who serves
+    /// before those who do not.
     fn manage_workers(&mut self, now: Moment) {
         let tended = self.tended();
         if !self.tends(tended) {
             return;
         }
-        let is_member = |child: &Child| child.generation == tended && child.is_wanted();
-        let mut members = self.children.iter().filter(|child| is_member(child)).count();
-        while members < self.wanted as usize {
+        let (wanted, limit) = (self.wanted as usize, self.wanted as usize + self.successors());
+        let mut members = self.members().count();
+        while members < limit {
             let Some(id) = self.free_slot() else { break };
-            let state = State::Down { until: now };
-            self.children.push(Child { id, age: 0, generation: tended, strikes: 0, state });
+            let until = if members < wanted { now } else { self.successor_at(now) };
+            self.children.push(Child::new(id, tended, until));
             members += 1;
         }
-        while members > self.wanted as usize {
-            let down = self.children.iter().find(|child| is_member(child) && child.is_down());
-            let oldest =
-                self.children.iter().filter(|child| is_member(child)).min_by_key(|c| c.age);
-            let Some(surplus) = down.or(oldest).map(|child| child.id) else { break };
+        while members > limit {
+            let surplus = self.members().min_by_key(|child| (child.worth(), child.age));
+            let Some(surplus) = surplus.map(|child| child.id) else { break };
             self.stop(now, |child| child.id == surplus);
             members -= 1;
         }
@@ -340,10 +342,14 @@ impl Supervisor {
         self.report_workers();
     }
 
-    fn ready_members(&self) -> usize {
+    /// Those who make up the number of workers, now or soon.
+    fn members(&self) -> impl Iterator<Item = &Child> {
         let tended = self.tended();
-        let is_member = |child: &&Child| child.generation == tended && child.is_ready();
-        self.children.iter().filter(is_member).count()
+        self.children.iter().filter(move |child| child.generation == tended && child.is_wanted())
+    }
+
+    fn ready_members(&self) -> usize {
+        self.members().filter(|child| child.is_ready()).count()
     }
 
     /// Once per change, and not for every single fork of it.

@@ -42,8 +42,8 @@ pub trait Worker {
     /// HUP, in the arbiter, before anything changes: reads anew what workers are made of. `None`
     /// keeps the options.
     ///
-    /// When the new workers then fail to boot, the old processes stay, but this `Worker` is not
-    /// told: successors are made of what it is now.
+    /// Until the new workers serve, this can be taken back: see
+    /// [`reload_abandoned`](Self::reload_abandoned).
     ///
     /// # Errors
     ///
@@ -51,6 +51,11 @@ pub trait Worker {
     fn reload(&mut self) -> Result<Option<Options>, ReloadError> {
         Ok(None)
     }
+
+    /// In the arbiter: the last [`reload`](Self::reload), which succeeded, is not taken after all,
+    /// for its options cannot be had, its workers do not boot, or another reload is asked for. Go
+    /// back to what was before it: the old workers serve on, and their successors are made of it.
+    fn reload_abandoned(&mut self) {}
 }
 
 impl<F: FnMut(WorkerProcess) -> Result<(), WorkerError>> Worker for F {
@@ -72,6 +77,36 @@ pub enum Command {
     StopNow,
 }
 
+/// Why a worker wants to be replaced.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum RetireReason {
+    /// It has handled as many requests as it was to.
+    MaxRequests,
+}
+
+impl RetireReason {
+    /// What stands for it in shared memory; 0 is no reason.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::MaxRequests => 1,
+        }
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        [Self::MaxRequests].into_iter().find(|reason| reason.code() == code)
+    }
+}
+
+impl fmt::Display for RetireReason {
+    /// Writes gunicorn's name of the setting.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MaxRequests => "max_requests",
+        })
+    }
+}
+
 /// Which worker: the index of its slot, below [`SLOTS`](Self::SLOTS).
 ///
 /// No two workers that live at the same time have the same, and a successor may have its
@@ -83,9 +118,10 @@ impl WorkerId {
     /// How many workers can live at the same time, those included that are being replaced.
     pub const SLOTS: usize = Self::COUNT as usize;
 
-    const COUNT: u16 = 1024;
+    /// Two generations during a reload; the old one may have begun to replace a quarter of its own.
+    const COUNT: u16 = 1280;
 
-    /// The index, 0 to 1023.
+    /// The index, 0 to 1279.
     pub const fn index(self) -> usize {
         self.0 as usize
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::error::Chain;
 use crate::fork::SignalMask;
+use crate::privileges::Privileges;
 use crate::process::Link;
 use crate::shared::SharedPage;
 use crate::{
@@ -20,6 +21,7 @@ pub(super) struct Child<H, W> {
     pub(super) info: WorkerInfo,
     pub(super) arbiter: Pid,
     pub(super) plan: Plan,
+    pub(super) privileges: Privileges,
     pub(super) hooks: H,
     pub(super) worker: W,
     pub(super) listeners: Vec<Listener>,
@@ -45,7 +47,7 @@ impl<H: Hooks, W: Worker> Child<H, W> {
             listeners: self.listeners,
             link,
         });
-        let status = match serve(&self.info, self.hooks, self.worker, process) {
+        let status = match serve(&self.info, self.hooks, self.privileges, self.worker, process) {
             Ok(()) => ExitStatus::Exited(0),
             Err(error) => {
                 log_error(&error);
@@ -63,11 +65,13 @@ impl<H: Hooks, W: Worker> Child<H, W> {
 fn serve(
     info: &WorkerInfo,
     mut hooks: impl Hooks,
+    privileges: Privileges,
     mut worker: impl Worker,
     process: io::Result<WorkerProcess>,
 ) -> Result<(), WorkerError> {
     let process = process?;
     hooks.post_fork(info).map_err(|error| WorkerError::Failed(error.into()))?;
+    privileges.assume().map_err(|error| WorkerError::Failed(error.into()))?;
     // Nothing of the worker is used after a panic but what `main` drops.
     catch_unwind(AssertUnwindSafe(|| worker.run(process)))
         .unwrap_or_else(|panic| Err(WorkerError::Failed(panic_message(&*panic).into())))

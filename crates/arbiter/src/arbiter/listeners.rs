@@ -33,7 +33,7 @@ impl Listeners {
             let mut attempts = 0;
             let listener = loop {
                 attempts += 1;
-                match Listener::bind(address, options.backlog) {
+                match Listener::bind(address, options) {
                     Ok(listener) => break listener,
                     Err(error) if is_in_use(&error) && attempts < ATTEMPTS => {
                         log_in_use(address);
@@ -54,7 +54,7 @@ impl Listeners {
         let is_open = |address: &Address| self.open.iter().any(|open| open.requested() == address);
         let mut opened = Vec::new();
         for address in options.addresses.iter().filter(|address| !is_open(address)) {
-            let listener = Listener::bind(address, options.backlog);
+            let listener = Listener::bind(address, options);
             opened.push(listener.map_err(|error| refuse(address, error))?);
         }
         self.open.append(&mut opened);

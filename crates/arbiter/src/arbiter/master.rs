@@ -16,6 +16,7 @@ use super::child::Child;
 use super::listeners::Listeners;
 use crate::error::Chain;
 use crate::fork::SignalMask;
+use crate::pidfile::Pidfiles;
 use crate::poll::wait_readable;
 use crate::shared::SharedPage;
 use crate::signals::Signals;
@@ -37,8 +38,9 @@ pub(super) struct Master<H, F, W> {
     supervisor: Supervisor,
     signals: Signals,
     listeners: Listeners,
+    pidfiles: Pidfiles,
     page: Arc<SharedPage>,
-    /// Workers write a byte into it when they are ready.
+    /// Workers write a byte into it when they are ready, or want to be replaced.
     notify: Pipe,
     /// Nobody writes into it; its write end closes when this process dies.
     lifeline: Pipe,
@@ -50,6 +52,7 @@ pub(super) struct Master<H, F, W> {
 struct Known {
     info: WorkerInfo,
     is_ready: bool,
+    asked_to_retire: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +75,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         worker: W,
         signals: Signals,
         listeners: Listeners,
+        pidfiles: Pidfiles,
     ) -> Result<Self, Error> {
         Ok(Self {
             pid: Pid::this(),
@@ -83,6 +87,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             worker,
             signals,
             listeners,
+            pidfiles,
             page: SharedPage::new()?,
             notify: Pipe::new()?,
             lifeline: Pipe::new()?,
@@ -97,6 +102,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
                 match self.perform(action) {
                     None => {}
                     Some(Ending::Halted(halt)) => {
+                        drop(self.pidfiles);
                         log_hook("on_exit", self.hooks.on_exit());
                         return Exit::of_arbiter(halt);
                     }
@@ -104,7 +110,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
                 }
             }
             self.wait();
-            self.receive_ready();
+            self.receive_news();
             self.receive_signals();
             let page = &self.page;
             self.supervisor.handle_timeout(|worker| page.last_beat(worker), Moment::now());
@@ -133,11 +139,14 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             Action::Kill { pid } => self.send(pid, Number::SIGKILL),
             Action::Reload => self.reload(),
             Action::ReloadAbandoned => {
+                self.worker.reload_abandoned();
                 self.listeners.restore_previous();
+                self.pidfiles.restore_previous();
                 self.options = self.previous.take().unwrap_or_else(|| self.options.clone());
             }
             Action::ReloadCompleted => {
                 self.listeners.keep_current();
+                self.pidfiles.keep_current();
                 self.previous = None;
             }
             Action::ReopenLogs => log_hook("reopen_logs", self.hooks.reopen_logs()),
@@ -165,7 +174,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             Ok((Fork::Child, mask)) => return Some(Ending::Forked(info, mask)),
             Ok((Fork::Parent { child: pid }, _)) => {
                 info.pid = Some(pid);
-                self.workers.insert(pid, Known { info, is_ready: false });
+                self.workers.insert(pid, Known { info, is_ready: false, asked_to_retire: false });
                 Event::Forked { worker, pid }
             }
             Err(error) => Event::ForkFailed { worker, error },
@@ -180,6 +189,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             info,
             arbiter: self.pid,
             plan: self.options.plan,
+            privileges: self.options.privileges,
             hooks: self.hooks,
             worker: self.worker,
             listeners: self.listeners.into_current(),
@@ -209,13 +219,25 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             Ok(None) => self.options.clone(),
             Err(error) => return Err(Chain(&error).to_string()),
         };
-        let rebound = check(&options).and_then(|()| self.listeners.rebind(&options));
-        rebound.map_err(|error| Chain(&error).to_string())?;
+        if let Err(error) = self.prepare(&options) {
+            self.worker.reload_abandoned();
+            return Err(Chain(&error).to_string());
+        }
         if options.addresses != self.options.addresses {
             self.listeners.log(options.scheme);
         }
         self.previous = Some(std::mem::replace(&mut self.options, options));
         Ok(())
+    }
+
+    /// All that new workers need, or nothing.
+    fn prepare(&mut self, options: &Options) -> Result<(), Error> {
+        check(options)?;
+        self.listeners.rebind(options)?;
+        self.pidfiles.replace(options.pidfile.as_deref()).map_err(|error| {
+            self.listeners.restore_previous();
+            error.into()
+        })
     }
 
     fn receive_signals(&mut self) {
@@ -229,11 +251,11 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
     }
 
     /// The bytes only wake; the page says who.
-    fn receive_ready(&mut self) {
+    fn receive_news(&mut self) {
         let mut bytes = [0; 64];
         while let Ok(1..) | Err(Errno::EINTR) = nix::unistd::read(&self.notify.read, &mut bytes) {}
         for worker in self.workers.values_mut() {
-            worker.note_ready(&self.page, &mut self.supervisor);
+            worker.note_news(&self.page, &mut self.supervisor);
         }
     }
 
@@ -259,7 +281,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
     fn ended(&mut self, pid: Pid, status: ExitStatus) {
         let known = self.workers.remove(&pid);
         if let Some(mut worker) = known {
-            worker.note_ready(&self.page, &mut self.supervisor);
+            worker.note_news(&self.page, &mut self.supervisor);
             log_hook("child_exit", self.hooks.child_exit(&worker.info, status));
         }
         self.supervisor.handle_event(Event::Exited { pid, status }, Moment::now());
@@ -267,10 +289,17 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
 }
 
 impl Known {
-    fn note_ready(&mut self, page: &SharedPage, supervisor: &mut Supervisor) {
+    fn note_news(&mut self, page: &SharedPage, supervisor: &mut Supervisor) {
         if !self.is_ready && page.is_ready(self.info.id) {
             self.is_ready = true;
             supervisor.handle_event(Event::Ready { worker: self.info.id }, Moment::now());
+        }
+        if let Some(reason) = page.retire_reason(self.info.id) {
+            if self.is_ready && !self.asked_to_retire {
+                self.asked_to_retire = true;
+                let worker = self.info.id;
+                supervisor.handle_event(Event::RetireAsked { worker, reason }, Moment::now());
+            }
         }
     }
 }

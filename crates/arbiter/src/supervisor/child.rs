@@ -14,6 +14,8 @@ pub(super) struct Child {
     pub(super) generation: u64,
     /// Starts in a row that did not last.
     pub(super) strikes: u32,
+    /// Whether its present process asked for a successor.
+    pub(super) retires: bool,
     pub(super) state: State,
 }
 
@@ -35,6 +37,11 @@ pub(super) enum State {
 }
 
 impl Child {
+    pub(super) fn new(id: WorkerId, generation: u64, until: Moment) -> Self {
+        let state = State::Down { until };
+        Self { id, age: 0, generation, strikes: 0, retires: false, state }
+    }
+
     pub(super) fn pid(&self) -> Option<Pid> {
         match self.state {
             State::Down { .. } | State::Forking { .. } => None,
@@ -56,6 +63,28 @@ impl Child {
 
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready { .. })
+    }
+
+    pub(super) fn ready_since(&self) -> Option<Moment> {
+        match self.state {
+            State::Ready { since, .. } => Some(since),
+            State::Down { .. }
+            | State::Forking { .. }
+            | State::Booting { .. }
+            | State::Aborted { .. }
+            | State::Stopping { .. } => None,
+        }
+    }
+
+    /// Who goes first when there are too many: the least.
+    pub(super) fn worth(&self) -> u8 {
+        match self.state {
+            State::Down { .. } => 0,
+            State::Aborted { .. } | State::Stopping { .. } => 1,
+            State::Forking { .. } | State::Booting { .. } => 2,
+            State::Ready { .. } if self.retires => 3,
+            State::Ready { .. } => 4,
+        }
     }
 
     pub(super) fn is_killed(&self) -> bool {
@@ -81,6 +110,7 @@ impl Child {
     /// One early death may be chance, and is made good at once; a boot that fails will most
     /// likely fail again.
     pub(super) fn mourn(&mut self, status: ExitStatus, now: Moment) -> Duration {
+        self.retires = false;
         match self.state {
             State::Ready { since, .. } if now.saturating_since(since) >= SOON => {
                 self.strikes = 0;
@@ -115,5 +145,5 @@ pub(super) fn back_off(failures: u32) -> Duration {
 /// A worker that ends sooner than this after it was ready has not lasted.
 const SOON: Duration = Duration::from_secs(1);
 /// A worker that retires at once, again and again, forks ten times a second and no more.
-const CLEAN_EXIT_DELAY: Duration = Duration::from_millis(100);
+pub(super) const CLEAN_EXIT_DELAY: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::{Command, ExitStatus, Halt, Pid, Report, Signal, WorkerId};
+use crate::{Command, ExitStatus, Halt, Pid, Report, RetireReason, Signal, WorkerId};
 
 /// How many workers there shall be, and how patient their arbiter is.
 ///
@@ -58,6 +58,13 @@ pub enum Event {
     ReloadFailed,
     /// [`Action::Reload`] succeeded: new workers are made of something new, after this plan.
     Reloaded(Plan),
+    /// A worker that is ready asks for a successor.
+    RetireAsked {
+        /// Which one.
+        worker: WorkerId,
+        /// Why.
+        reason: RetireReason,
+    },
     /// The arbiter received a signal.
     Signal(Signal),
 }
