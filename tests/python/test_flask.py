@@ -25,7 +25,8 @@ def who():
 def upload():
     file = flask.request.files["file"]
     content = file.read()
-    return {"name": file.filename, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    digest = hashlib.sha256(content).hexdigest()
+    return {"name": file.filename, "size": len(content), "sha256": digest}
 
 @app.get("/stream")
 def stream():

@@ -1,7 +1,7 @@
 //! System tests: the harness that starts the real server.
 //!
-//! A test names the server's arguments and an application, gets a running server on a free port in a
-//! directory of its own, and talks to it in bytes:
+//! A test names the server's arguments and an application, gets a running server on a free port in
+//! a directory of its own, and talks to it in bytes:
 //!
 //! ```no_run
 //! use rgunicorn_tests::{Server, Signal};
@@ -11,10 +11,10 @@
 //! assert_eq!(server.stop(Signal::SIGTERM).code, Some(0));
 //! ```
 //!
-//! The same tests judge each form of the server: `TEST_SERVER` names the program; when it is unset,
-//! the native binary is built and used. Nothing waits for a fixed time: a test waits for a log line,
-//! an answer or a process, and [`DEADLINE`] only turns a wait that would never end into a failure.
-//! Whatever a test starts ends with it, also when the test fails.
+//! The same tests judge each form of the server: `TEST_SERVER` names the program; when it is
+//! unset, the native binary is built and used. Nothing waits for a fixed time: a test waits for a
+//! log line, an answer or a process, and [`DEADLINE`] only turns a wait that would never end into
+//! a failure. Whatever a test starts ends with it, also when the test fails.
 
 #![expect(
     clippy::expect_used,
@@ -29,6 +29,7 @@
 )]
 
 mod client;
+mod example;
 mod launch;
 mod load;
 mod output;
@@ -39,6 +40,7 @@ mod virtualenv;
 mod wait;
 
 pub use client::{Client, Response};
+pub use example::example;
 pub use launch::Launch;
 pub use load::{Connections, Load, Lost, Report};
 pub use nix::sys::signal::Signal;

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use nix::fcntl::{Flock, FlockArg};
 
-/// A virtual environment that holds Flask: what `TEST_VENV` names, otherwise one of our own, made at
-/// the first use.
+/// A virtual environment that holds Flask: what `TEST_VENV` names, otherwise one of our own, made
+/// at the first use.
 pub fn virtualenv() -> PathBuf {
     if let Some(named) = std::env::var_os("TEST_VENV") {
         return std::path::absolute(named).expect("TEST_VENV names a directory");

@@ -17,8 +17,8 @@ fn mask(line: &str) -> String {
     line.chars().map(|character| if character.is_ascii_digit() { '0' } else { character }).collect()
 }
 
-/// The pid, level and message of `[2026-11-21 08:49:34 +0000] [7] [INFO] message`; nothing of a line
-/// that looks otherwise.
+/// The pid, level and message of `[2026-11-21 08:49:34 +0000] [7] [INFO] message`; nothing of a
+/// line that looks otherwise.
 fn parts(line: &str) -> (&str, &str, &str) {
     let parse = || {
         let (time, rest) = line.split_once("] [")?;
