@@ -49,10 +49,14 @@ struct Inner {
     registered: Option<Interest>,
     /// Body bytes of the current response.
     sent_bytes: u64,
+    /// When the handler was called.
+    started: Instant,
     /// Status of the current response, 100 to 599; 0 before its head.
     status: u16,
     stream: Stream,
     token: Token,
+    /// The response failed after its head: it must not get an end.
+    truncated: bool,
 }
 
 /// Data up to this size is copied behind the head, so that one send(2) takes both; copying more
@@ -91,6 +95,9 @@ impl Client {
     /// [`ConnectionError::Response`]: a second head, or one that is not valid.
     pub fn send_head(&mut self, head: &ResponseHead<'_>) -> Result<(), ConnectionError> {
         let inner = &mut *self.inner;
+        if inner.context.was_told_since(inner.started) {
+            inner.http.close_after_response();
+        }
         inner.http.send_response(head, SystemTime::now(), &mut inner.output.head)?;
         inner.status = head.status;
         inner.sent_bytes = 0;
@@ -179,11 +186,12 @@ impl Client {
         Ok(length)
     }
 
-    /// Answers with a small page of this status and closes afterwards, if no head is out yet;
-    /// otherwise only closes.
+    /// Answers with a small page of this status, if no head is out yet; otherwise leaves the
+    /// response without its end, so that the client does not take it for whole (RFC 9112 §8).
+    /// Either way the connection is closed afterwards.
     pub fn send_error(&mut self, status: u16, message: &str) {
         let inner = &mut *self.inner;
-        inner.http.close_after_response();
+        inner.truncated = true;
         if inner.status == 0 {
             inner.status = status;
             inner.output.head.extend_from_slice(&error_response(status, message));

@@ -81,6 +81,7 @@ impl<'a, H: Handler, L: RequestLog> Reactor<'a, H, L> {
             locals: locals.collect(),
             options,
             poller: Poller::new()?,
+            wake: process.wake().try_clone_to_owned()?,
         };
         context.poller.add(process.wake(), WAKE, Interest::Read)?;
         Ok(Self {

@@ -26,9 +26,10 @@ pub(crate) fn serve_one<H: Handler, L: RequestLog>(
     handler: &H,
     log: &L,
     request: &RequestHead,
-    client: Client,
+    mut client: Client,
 ) -> Served {
     let (started, clock) = (SystemTime::now(), Instant::now());
+    client.start(clock);
     let peer = client.peer();
     let outcome = catch_unwind(AssertUnwindSafe(|| handler.handle(request, client)));
     let (client, last) = match outcome {

@@ -51,6 +51,11 @@ impl Handler for Routes {
                 client.send_head(&head)?;
                 client.send_rest(body.into())?;
             }
+            b"/failing" => {
+                client.send_head(&ResponseHead::new(200, &[]))?;
+                client.send_data(b"some")?;
+                client.send_error(500, "too late for a page");
+            }
             b"/forgetful" => {}
             b"/panic" => panic!("on purpose"),
             b"/stream" => {
@@ -287,6 +292,8 @@ fn a_fault_costs_its_own_connection() {
     assert!(starts_with(&server.ask(b"GET /forgetful HTTP/1.1\r\nHost: x\r\n\r\n"), "500"));
     let truncated = server.ask(b"GET /truncated HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(body(&truncated), b"only this");
+    let failing = server.ask(b"GET /failing HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(body(&failing), b"4\r\nsome\r\n", "neither a page nor a final chunk");
     assert!(starts_with(&server.ask(b"GET / HTTP/1.1\r\nHost : x\r\n\r\n"), "400"));
     kept.write_all(CLOSE).unwrap();
     assert!(read_to_end(&mut kept).ends_with(b"hi\n"));

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use rgunicorn_http1::{Connection, Event, Headers, ProtocolError, RequestHead, ResponseHead};
@@ -48,9 +49,11 @@ impl Client {
             peer,
             registered: None,
             sent_bytes: 0,
+            started: Instant::now(),
             status: 0,
             stream,
             token,
+            truncated: false,
         };
         Self { inner: Box::new(inner) }
     }
@@ -175,6 +178,11 @@ impl Client {
         }
     }
 
+    /// The handler is about to be called.
+    pub(crate) fn start(&mut self, now: Instant) {
+        self.inner.started = now;
+    }
+
     /// Ends the response, once the handler has returned. A response without its end, or with
     /// less than its `Content-Length`, is one that the client must not take for whole: its
     /// connection is closed instead of the final chunk (RFC 9112 §8).
@@ -185,7 +193,8 @@ impl Client {
         let inner = &mut *self.inner;
         inner.body = Body::Empty;
         inner.body_bytes = 0;
-        let ended = inner.http.send_end(Headers::empty(), &mut inner.output.tail).is_ok();
+        let ended = !inner.truncated
+            && inner.http.send_end(Headers::empty(), &mut inner.output.tail).is_ok();
         inner.output.flush(&inner.stream)?;
         Ok(if !inner.output.is_empty() {
             Next::Flush
