@@ -29,7 +29,6 @@
 )]
 
 mod client;
-mod example;
 mod launch;
 mod load;
 mod output;
@@ -40,7 +39,6 @@ mod virtualenv;
 mod wait;
 
 pub use client::{Client, Response};
-pub use example::example;
 pub use launch::Launch;
 pub use load::{Connections, Load, Lost, Report};
 pub use nix::sys::signal::Signal;
