@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -88,8 +89,13 @@ pub fn load(launch: &Launch) -> Result<Command, Failure> {
         Invocation::Version => return Ok(Command::Print(VERSION.to_owned())),
         Invocation::Serve(line) => line,
     };
+    let environment = match args::parse(&command_args()?).map_err(in_command_args)? {
+        Invocation::Help => return Ok(Command::Print(help())),
+        Invocation::Version => return Ok(Command::Print(VERSION.to_owned())),
+        Invocation::Serve(line) => line.in_command_args(),
+    };
     let before = env::current_dir();
-    let loaded = read(launch, line);
+    let loaded = read(launch, [environment, line]);
     if let (Err(_), Ok(before)) = (&loaded, before) {
         // The directory may be gone, which changes nothing about the error to report.
         env::set_current_dir(before).ok();
@@ -97,22 +103,42 @@ pub fn load(launch: &Launch) -> Result<Command, Failure> {
     loaded.map(|loaded| Command::Serve(Box::new(loaded)))
 }
 
-fn read(launch: &Launch, line: Layer) -> Result<Loaded, Failure> {
+/// The words of `GUNICORN_CMD_ARGS`.
+fn command_args() -> Result<Vec<OsString>, Failure> {
+    let Some(line) = env::var_os(COMMAND_ARGS) else {
+        return Ok(Vec::new());
+    };
+    let words = shlex::bytes::split(line.as_bytes()).ok_or_else(|| {
+        Failure::error(&format!("{COMMAND_ARGS} ends within a quotation, or after a backslash"))
+    })?;
+    Ok(words.into_iter().map(OsString::from_vec).collect())
+}
+
+/// A mistake there is not one of the command line that the operator sees.
+fn in_command_args(error: UsageError) -> Failure {
+    let mut failure = Failure::from(error);
+    failure.message.push_str(" (in GUNICORN_CMD_ARGS)");
+    failure
+}
+
+const COMMAND_ARGS: &str = "GUNICORN_CMD_ARGS";
+
+/// `lines` are what the environment and the command line say, the lower one first.
+fn read(launch: &Launch, lines: [Layer; 2]) -> Result<Loaded, Failure> {
     enter(&launch.directory)?;
     // Wrong values of the command line are told before any Python runs.
     let mut said = Settings::default();
-    said.apply(&line)?;
+    for line in &lines {
+        said.apply(line)?;
+    }
 
     let mut warnings = Vec::new();
-    if env::var_os("GUNICORN_CMD_ARGS").is_some() {
-        warnings.push("GUNICORN_CMD_ARGS is not supported yet, it is ignored".to_owned());
-    }
     let mut layers = vec![Layer::from_environment(env::var_os)];
     if let Some(location) = said.config.or_else(default_config) {
         warnings.extend(extension_warning(&location));
         layers.push(config_layer(launch, &location)?);
     }
-    layers.push(line);
+    layers.extend(lines);
 
     let mut settings = Settings::resolve(&layers)?;
     // `components` drops the dots in the middle, so that `--chdir .` adds nothing.

@@ -15,7 +15,7 @@ use rgunicorn_wsgi::{App, EnvironOptions, LoadError, Spec};
 use crate::access_log::AccessLog;
 use crate::load::{Command, Failure, Launch, Loaded, load};
 use crate::logging::{self, Logger};
-use crate::settings::Settings;
+use crate::settings::{Settings, listing};
 use crate::{embed, python};
 
 /// What clients are told, and applications find in `SERVER_SOFTWARE`.
@@ -30,18 +30,21 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
     let launch = Launch::new(arguments)
         .map_err(|error| Failure::error(&format!("the current directory is gone: {error}")))?;
     let loaded = match load(&launch)? {
-        Command::Print(text) => {
-            return match writeln!(io::stdout(), "{}", text.trim_end()) {
-                Ok(()) => Ok(0),
-                Err(error) => Err(Failure::error(&format!("cannot print: {error}"))),
-            };
-        }
+        Command::Print(text) => return print(&text).map(|()| 0),
         Command::Serve(loaded) => *loaded,
     };
-    if loaded.settings.check_config {
+    if loaded.settings.print_config {
+        print(&listing(&loaded.settings))?;
+    }
+    if loaded.settings.check_config || loaded.settings.print_config {
         return check_config(&launch, &loaded.settings);
     }
     supervise(launch, loaded)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{}", text.trim_end())
+        .map_err(|error| Failure::error(&format!("cannot print: {error}")))
 }
 
 /// `--check-config`: everything that a start would do, but for the start.
@@ -79,6 +82,7 @@ fn arbiter_options(settings: &Settings) -> Options {
     let options = Options::new(settings.workers)
         .timeout(settings.timeout)
         .graceful_timeout(settings.graceful_timeout)
+        .backlog(settings.backlog)
         .scheme("http");
     settings.bind.iter().cloned().fold(options, Options::bind)
 }
@@ -91,6 +95,9 @@ fn worker_options(settings: &Settings) -> rgunicorn_workers::Options {
         .server("rgunicorn");
     let mut options = rgunicorn_workers::Options::default();
     options.http1 = Arc::new(http1);
+    options.header_timeout = settings.header_timeout;
+    options.body_timeout = settings.body_timeout;
+    options.write_timeout = settings.write_timeout;
     options.keepalive = settings.keepalive;
     options.limit_request_body = settings.limit_request_body;
     options

@@ -21,12 +21,23 @@ pub struct Definition {
     pub environment: Option<Environment>,
     /// Judges a value and stores it.
     pub apply: fn(&Raw, &mut Settings) -> Result<(), Rejection>,
-    /// The value as help shows it.
+    /// The value as Python prints it, for help, reference and `--print-config`.
     pub show: fn(&Settings) -> String,
     /// One line for `--help`.
     pub help: &'static str,
     /// The rest of the story, for the reference page.
     pub doc: &'static str,
+}
+
+impl Definition {
+    /// The default as help and reference show it.
+    pub(super) fn default(&self, defaults: &Settings) -> String {
+        let default = (self.show)(defaults);
+        match self.environment {
+            Some(environment) => format!("{default}, or {}", environment.shown),
+            None => default,
+        }
+    }
 }
 
 /// A default that the environment may give.
@@ -36,6 +47,8 @@ pub struct Environment {
     pub variable: &'static str,
     /// How its text becomes a value.
     pub value: fn(&std::ffi::OsStr) -> Raw,
+    /// The default that it gives, as help shows it.
+    pub shown: &'static str,
 }
 
 /// A setting or flag of gunicorn's that is known, and refused by name.

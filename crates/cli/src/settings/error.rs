@@ -54,6 +54,7 @@ pub enum SettingError {
 /// The setting as its origin spells it: by flag, or by name and place.
 fn spelled(setting: &str, origin: &Origin) -> String {
     match origin {
+        Origin::CommandArgs(_) => format!("{origin} ({setting})"),
         Origin::CommandLine(flag) => format!("{flag} ({setting})"),
         Origin::ConfigFile(_) | Origin::Environment(_) => format!("{setting} in {origin}"),
     }

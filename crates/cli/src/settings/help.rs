@@ -57,7 +57,7 @@ fn option(page: &mut String, row: &Definition, defaults: &Settings) {
     page.push_str("  ");
     page.push_str(&spelling(row));
     page.push('\n');
-    let mut text = format!("{} [{}]", row.help, (row.show)(defaults));
+    let mut text = format!("{} [{}]", row.help, row.default(defaults));
     // Where gunicorn's flag is not its setting's name, say both.
     let flag = row.name.replace('_', "-");
     if !row.flags.is_empty() && !row.flags.iter().any(|f| f.trim_start_matches('-') == flag) {

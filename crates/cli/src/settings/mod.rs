@@ -15,6 +15,7 @@ mod bind;
 mod def;
 mod error;
 mod help;
+mod listing;
 mod not_yet;
 mod raw;
 mod reference;
@@ -26,6 +27,7 @@ pub use def::{Definition, Environment, NotYet, Rejection, Section, Takes};
 pub use error::SettingError;
 pub(crate) use help::USAGE;
 pub use help::help;
+pub use listing::listing;
 pub use not_yet::{HOOKS, NOT_YET};
 pub use raw::{Layer, Origin, Raw};
 pub use reference::reference;
@@ -50,8 +52,12 @@ mod tests;
 pub struct Settings {
     /// Where the access log goes; `None` keeps none.
     pub accesslog: Option<LogTarget>,
+    /// Connections that the kernel keeps before they are accepted.
+    pub backlog: u32,
     /// Listeners, at least one.
     pub bind: Vec<Address>,
+    /// Longest silence within a request's body.
+    pub body_timeout: Duration,
     /// The directory that the server runs in, on `sys.path` too. Absolute once
     /// [`load`](crate::load::load) has resolved it.
     pub chdir: PathBuf,
@@ -63,6 +69,8 @@ pub struct Settings {
     pub errorlog: LogTarget,
     /// How long workers may finish their requests once told to stop.
     pub graceful_timeout: Duration,
+    /// How long a request's head may take.
+    pub header_timeout: Duration,
     /// How long an idle connection waits for its next request; `None` closes after each response.
     pub keepalive: Option<Duration>,
     /// Bytes of a request body; `None` is without limit.
@@ -77,6 +85,8 @@ pub struct Settings {
     pub limit_request_line: usize,
     /// The least severe messages that the error log keeps.
     pub loglevel: LogLevel,
+    /// Print the configuration, then do as `check_config`.
+    pub print_config: bool,
     /// Directories to put before `sys.path`, in the order given.
     pub pythonpath: Vec<OsString>,
     /// A worker silent for longer is killed and replaced; `None` never.
@@ -85,6 +95,8 @@ pub struct Settings {
     pub worker_class: WorkerClass,
     /// Worker processes, 1 to [`Options::WORKERS_MAX`](rgunicorn_arbiter::Options::WORKERS_MAX).
     pub workers: u32,
+    /// Longest time in which a client takes nothing of its response.
+    pub write_timeout: Duration,
     /// The application, `module:attribute`. Empty only in the defaults:
     /// [`resolve`](Self::resolve) insists on one.
     pub wsgi_app: String,
@@ -94,22 +106,27 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             accesslog: None,
+            backlog: 2048,
             bind: bind::default(),
+            body_timeout: Duration::from_secs(30),
             chdir: PathBuf::from("."),
             check_config: false,
             config: None,
             errorlog: LogTarget::Standard,
             graceful_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(30),
             keepalive: Some(Duration::from_secs(2)),
             limit_request_body: Some(1 << 30),
             limit_request_field_size: 8190,
             limit_request_fields: 100,
             limit_request_line: 4094,
             loglevel: LogLevel::Info,
+            print_config: false,
             pythonpath: Vec::new(),
             timeout: Some(Duration::from_secs(30)),
             worker_class: WorkerClass::Sync,
             workers: 1,
+            write_timeout: Duration::from_secs(30),
             wsgi_app: String::new(),
         }
     }
@@ -123,6 +140,15 @@ pub enum ConfigLocation {
     File(PathBuf),
     /// A Python module, imported by its dotted name.
     Module(String),
+}
+
+impl fmt::Display for ConfigLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Module(name) => write!(f, "python:{name}"),
+        }
+    }
 }
 
 /// Where a log goes: gunicorn's `-` or a path.

@@ -117,6 +117,8 @@ impl fmt::Display for Raw {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
+    /// An option in the environment variable `GUNICORN_CMD_ARGS`, shortened ones in full.
+    CommandArgs(&'static str),
     /// The option, shortened ones in full, or the positional argument's name.
     CommandLine(&'static str),
     /// The config file's path, or the module's name.
@@ -128,6 +130,7 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::CommandArgs(option) => write!(f, "{option} in GUNICORN_CMD_ARGS"),
             Self::CommandLine(option) => f.write_str(option),
             Self::ConfigFile(path) => write!(f, "{}", path.display()),
             Self::Environment(variable) => write!(f, "the environment variable {variable}"),
@@ -163,6 +166,18 @@ impl Layer {
         if let Raw::List(items) = list {
             items.push(value);
         }
+    }
+
+    /// The same options, said in `GUNICORN_CMD_ARGS`: there, an application is ignored.
+    #[must_use]
+    pub fn in_command_args(mut self) -> Self {
+        self.values.remove("wsgi_app");
+        for (_, origin) in self.values.values_mut() {
+            if let Origin::CommandLine(option) = origin {
+                *origin = Origin::CommandArgs(option);
+            }
+        }
+        self
     }
 
     /// What was said, by the settings' names in alphabetical order.

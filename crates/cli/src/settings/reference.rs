@@ -16,7 +16,7 @@ pub fn reference() -> String {
         page.push_str(&section.to_string());
         page.push('\n');
         for row in SETTINGS.iter().filter(|row| row.section == section) {
-            let default = (row.show)(&defaults);
+            let default = row.default(&defaults);
             for part in [
                 "\n### ",
                 row.name,
@@ -45,7 +45,12 @@ const INTRODUCTION: &str = "\
 # Settings
 
 Names, defaults and rules are gunicorn's unless a setting says otherwise. Later sources win:
-defaults, the environment (`PORT`, `WEB_CONCURRENCY`), the config file, the command line.
+defaults, the environment (`PORT`, `WEB_CONCURRENCY`), the config file, `GUNICORN_CMD_ARGS`, the
+command line.
+
+The environment variable `GUNICORN_CMD_ARGS` holds options as on the command line, split as a shell
+splits words: quotation marks and backslashes work, and an unquoted word that begins with `#` starts
+a comment. An application in it is ignored.
 
 <!-- Written from the table in src/settings/table.rs; a test compares them. -->
 ";

@@ -1,14 +1,14 @@
 //! The settings that work, one row each, in the order of `--help`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rgunicorn_arbiter::Options;
 
 use super::value::{
-    INT_MAX, config_location, list, log_level, log_target, number, optional_seconds, seconds, text,
-    worker_class,
+    INT_MAX, config_location, list, log_level, log_target, number, optional, optional_seconds,
+    seconds, switch, text, worker_class,
 };
 use super::{Definition, Environment, Raw, Rejection, Section, Takes, bind};
 
@@ -24,7 +24,10 @@ pub static SETTINGS: &[Definition] = &[
             settings.config = Some(config_location(raw)?);
             Ok(())
         },
-        show: |_| "./gunicorn.conf.py if it exists".into(),
+        show: |settings| match &settings.config {
+            Some(location) => location.to_string(),
+            None => "./gunicorn.conf.py".into(),
+        },
         help: "Python file with settings: PATH, file:PATH or python:MODULE.",
         doc: "The file is executed as Python. Each global whose name is exactly that of a setting \
               sets it; every other name is yours. A path is relative to the directory in which the \
@@ -41,7 +44,10 @@ pub static SETTINGS: &[Definition] = &[
             settings.wsgi_app = raw.word(ALLOWED)?.into();
             Ok(())
         },
-        show: |_| "none".into(),
+        show: |settings| match settings.wsgi_app.as_str() {
+            "" => "None".into(),
+            app => app.into(),
+        },
         help: "The application, if the command line names none.",
         doc: "`module`, `module:attribute` or `module:factory(\"argument\")`. The attribute \
               defaults to `application`.",
@@ -58,12 +64,13 @@ pub static SETTINGS: &[Definition] = &[
                 address.push(port);
                 Raw::Text(address)
             },
+            shown: "0.0.0.0:$PORT",
         }),
         apply: |raw, settings| {
             settings.bind = bind::parse(raw)?;
             Ok(())
         },
-        show: |settings| format!("{}, or 0.0.0.0:$PORT", list(&settings.bind)),
+        show: |settings| list(&settings.bind),
         help: "Listen here: HOST, HOST:PORT, [IPV6]:PORT or unix:PATH. May be repeated.",
         doc: "Several addresses may be given by repeating the flag, as a list in the config file, \
               or between commas. The port defaults to 8000. The command line replaces the \
@@ -71,16 +78,34 @@ pub static SETTINGS: &[Definition] = &[
               default is `0.0.0.0:$PORT`.",
     },
     Definition {
+        name: "backlog",
+        section: Section::ServerSocket,
+        flags: &["--backlog"],
+        takes: Takes::One("INT"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.backlog = number(raw, 0, INT_MAX)?;
+            Ok(())
+        },
+        show: |settings| settings.backlog.to_string(),
+        help: "Connections that the kernel keeps before they are accepted.",
+        doc: "The kernel caps it, on Linux at `net.core.somaxconn`.",
+    },
+    Definition {
         name: "workers",
         section: Section::WorkerProcesses,
         flags: &["-w", "--workers"],
         takes: Takes::One("INT"),
-        environment: Some(Environment { variable: "WEB_CONCURRENCY", value: text }),
+        environment: Some(Environment {
+            variable: "WEB_CONCURRENCY",
+            value: text,
+            shown: "$WEB_CONCURRENCY",
+        }),
         apply: |raw, settings| {
             settings.workers = number(raw, 1, Options::WORKERS_MAX.into())?;
             Ok(())
         },
-        show: |settings| format!("{}, or $WEB_CONCURRENCY", settings.workers),
+        show: |settings| settings.workers.to_string(),
         help: "Number of worker processes.",
         doc: "A common start is twice the number of cores plus one, then measure. SIGTTIN adds a \
               worker and SIGTTOU takes one away while the server runs; SIGHUP returns to the \
@@ -146,6 +171,48 @@ pub static SETTINGS: &[Definition] = &[
         doc: "In seconds. 0 closes each connection after its response. Set it above the idle time \
               of a load balancer in front. Unlike in gunicorn, `sync` workers keep connections \
               alive.",
+    },
+    Definition {
+        name: "header_timeout",
+        section: Section::WorkerProcesses,
+        flags: &["--header-timeout"],
+        takes: Takes::One("SECONDS"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.header_timeout = Duration::from_secs(number(raw, 1, INT_MAX)?);
+            Ok(())
+        },
+        show: |settings| settings.header_timeout.as_secs().to_string(),
+        help: "How long a request's head may take, in seconds. Not in gunicorn.",
+        doc: "From the connection's first byte, or from accepting it, to the end of the head. A client that is slower gets 408 or is closed; it holds no worker up meanwhile.",
+    },
+    Definition {
+        name: "body_timeout",
+        section: Section::WorkerProcesses,
+        flags: &["--body-timeout"],
+        takes: Takes::One("SECONDS"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.body_timeout = Duration::from_secs(number(raw, 1, INT_MAX)?);
+            Ok(())
+        },
+        show: |settings| settings.body_timeout.as_secs().to_string(),
+        help: "Longest silence within a request's body, in seconds. Not in gunicorn.",
+        doc: "A client that is silent for longer is given up.",
+    },
+    Definition {
+        name: "write_timeout",
+        section: Section::WorkerProcesses,
+        flags: &["--write-timeout"],
+        takes: Takes::One("SECONDS"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.write_timeout = Duration::from_secs(number(raw, 1, INT_MAX)?);
+            Ok(())
+        },
+        show: |settings| settings.write_timeout.as_secs().to_string(),
+        help: "Longest time in which a client takes nothing of its response, in seconds. Not in gunicorn.",
+        doc: "A client that reads nothing for longer is given up; one that reads slowly is not.",
     },
     Definition {
         name: "limit_request_line",
@@ -228,7 +295,7 @@ pub static SETTINGS: &[Definition] = &[
             settings.chdir = directory;
             Ok(())
         },
-        show: |_| "the current directory".into(),
+        show: |settings| settings.chdir.display().to_string(),
         help: "Change to this directory before the application is loaded.",
         doc: "The directory is also put at the front of `sys.path`.",
     },
@@ -249,7 +316,11 @@ pub static SETTINGS: &[Definition] = &[
             };
             Ok(())
         },
-        show: |_| "none".into(),
+        show: |settings| {
+            let directories = &settings.pythonpath;
+            let joined = directories.join(OsStr::new(","));
+            optional((!directories.is_empty()).then(|| joined.to_string_lossy()))
+        },
         help: "Directories for sys.path, between commas.",
         doc: "Each is put at the front of `sys.path`, so that the last one comes first.",
     },
@@ -266,7 +337,7 @@ pub static SETTINGS: &[Definition] = &[
             };
             Ok(())
         },
-        show: |_| "none".into(),
+        show: |settings| optional(settings.accesslog.as_ref()),
         help: "Write an access log to this file; - is standard output.",
         doc: "One line for each request, in gunicorn's format: `%(h)s %(l)s %(u)s %(t)s \"%(r)s\" \
               %(s)s %(b)s \"%(f)s\" \"%(a)s\"`. SIGUSR1 reopens the file.",
@@ -310,9 +381,23 @@ pub static SETTINGS: &[Definition] = &[
             settings.check_config = raw.switch()?;
             Ok(())
         },
-        show: |_| "off".into(),
+        show: |settings| switch(settings.check_config),
         help: "Load configuration and application, then exit.",
         doc: "The status is 0 if both are in order, otherwise 1, and the reason is on standard \
               error.",
+    },
+    Definition {
+        name: "print_config",
+        section: Section::Debugging,
+        flags: &["--print-config"],
+        takes: Takes::Nothing,
+        environment: None,
+        apply: |raw, settings| {
+            settings.print_config = raw.switch()?;
+            Ok(())
+        },
+        show: |settings| switch(settings.print_config),
+        help: "Print the configuration, then do as --check-config.",
+        doc: "One line for each setting, `name = value`, in alphabetical order. A setting that is refused does not appear.",
     },
 ];

@@ -28,10 +28,12 @@ fn values_that_are_right() {
         ("accesslog", text("-"), |s| s.accesslog == Some(LogTarget::Standard)),
         ("accesslog", text("a.log"), |s| s.accesslog == Some(LogTarget::File("a.log".into()))),
         ("accesslog", Raw::None, |s| s.accesslog.is_none()),
+        ("backlog", text("64"), |s| s.backlog == 64),
         ("bind", text("127.0.0.1:9000"), |s| bind(s) == ["127.0.0.1:9000"]),
         ("bind", text("a:1,[::1]:2, unix:/s"), |s| bind(s) == ["a:1", "[::1]:2", "unix:/s"]),
         ("bind", Raw::List(vec![text("a:1"), text("b:2")]), |s| bind(s) == ["a:1", "b:2"]),
         ("bind", text(""), |s| bind(s) == ["0.0.0.0:8000"]),
+        ("body_timeout", Raw::Int(5), |s| s.body_timeout == Duration::from_secs(5)),
         ("chdir", text("/"), |s| s.chdir == Path::new("/")),
         ("check_config", Raw::Bool(true), |s| s.check_config),
         ("check_config", text("TRUE"), |s| s.check_config),
@@ -43,6 +45,7 @@ fn values_that_are_right() {
         ("errorlog", text("e"), |s| s.errorlog == LogTarget::File("e".into())),
         ("graceful_timeout", Raw::Int(7), |s| s.graceful_timeout == Duration::from_secs(7)),
         ("graceful_timeout", Raw::Int(0), |s| s.graceful_timeout == Duration::ZERO),
+        ("header_timeout", text("5"), |s| s.header_timeout == Duration::from_secs(5)),
         ("keepalive", Raw::Int(5), |s| s.keepalive == Some(Duration::from_secs(5))),
         ("keepalive", Raw::Int(0), |s| s.keepalive.is_none()),
         ("limit_request_body", Raw::Int(9), |s| s.limit_request_body == Some(9)),
@@ -52,6 +55,7 @@ fn values_that_are_right() {
         ("limit_request_line", Raw::Int(0), |s| s.limit_request_line == 0),
         ("loglevel", text("Debug"), |s| s.loglevel == LogLevel::Debug),
         ("loglevel", text("critical"), |s| s.loglevel == LogLevel::Critical),
+        ("print_config", Raw::Bool(true), |s| s.print_config),
         ("pythonpath", text("a, b"), |s| s.pythonpath == ["a", "b"]),
         ("pythonpath", Raw::None, |s| s.pythonpath.is_empty()),
         ("timeout", text("0x10"), |s| s.timeout == Some(Duration::from_secs(16))),
@@ -59,6 +63,7 @@ fn values_that_are_right() {
         ("worker_class", text("sync"), |s| s.worker_class == WorkerClass::Sync),
         ("workers", Raw::Int(512), |s| s.workers == 512),
         ("workers", Raw::Bool(true), |s| s.workers == 1),
+        ("write_timeout", Raw::Int(5), |s| s.write_timeout == Duration::from_secs(5)),
         ("wsgi_app", text(" a:b "), |s| s.wsgi_app == "a:b"),
     ];
     let tested: std::collections::BTreeSet<_> = cases.iter().map(|(name, ..)| *name).collect();
@@ -77,31 +82,37 @@ fn bind(settings: &Settings) -> Vec<String> {
 #[test]
 fn values_that_are_wrong() {
     let seconds = "a whole number from 0 to 2147483647";
+    let limit = "a whole number from 1 to 2147483647";
     let forms = "one or more of HOST, HOST:PORT, [IPV6]:PORT, unix:PATH";
     let path = "a path, or '-' for standard error";
     let levels = "debug, info, warning, error or critical";
     let cases: Vec<(&'static str, Raw, &str, &str)> = vec![
         ("accesslog", Raw::Int(1), "1", "a path, '-' for standard output, or None"),
+        ("backlog", Raw::Int(-1), "-1", seconds),
         ("bind", Raw::None, "None", forms),
         ("bind", text("a:1,"), "'a:1,'", forms),
         ("bind", Raw::List(vec![Raw::Int(80)]), "[80]", forms),
+        ("body_timeout", Raw::Int(0), "0", limit),
         ("chdir", text("/no/such"), "'/no/such'", "a directory that exists"),
         ("check_config", text("yes"), "'yes'", "True or False"),
         ("config", text(""), "''", "PATH, file:PATH or python:MODULE"),
         ("errorlog", Raw::None, "None", path),
         ("errorlog", text(""), "''", path),
         ("graceful_timeout", Raw::Int(-1), "-1", seconds),
+        ("header_timeout", Raw::Int(0), "0", limit),
         ("keepalive", Raw::None, "None", seconds),
         ("limit_request_body", text("1G"), "'1G'", "a whole number from 0 to 9223372036854775807"),
         ("limit_request_field_size", Raw::Other("1.5".into()), "1.5", seconds),
         ("limit_request_fields", Raw::Int(32_769), "32769", "a whole number from 0 to 32768"),
         ("limit_request_line", text("x"), "'x'", seconds),
         ("loglevel", text("loud"), "'loud'", levels),
+        ("print_config", Raw::Int(2), "2", "True or False"),
         ("pythonpath", Raw::Int(1), "1", "directories between commas"),
         ("timeout", Raw::Int(1 << 31), "2147483648", seconds),
         ("worker_class", text("threads"), "'threads'", "sync"),
         ("workers", Raw::Int(0), "0", "a whole number from 1 to 512"),
         ("workers", text("many"), "'many'", "a whole number from 1 to 512"),
+        ("write_timeout", text("0"), "'0'", limit),
         ("wsgi_app", text(" "), "' '", "module:attribute, such as 'shop.wsgi:application'"),
     ];
     let tested: std::collections::BTreeSet<_> = cases.iter().map(|(name, ..)| *name).collect();
@@ -199,7 +210,9 @@ fn help_knows_every_flag_and_fits_a_terminal() {
         assert!(line.chars().count() <= 80, "{line:?} is too wide");
         assert_eq!(line.trim_end(), line);
     }
-    for words in ["usage: rgunicorn [OPTIONS] [APP_MODULE]", "[127.0.0.1:8000, or 0.0.0.0:$PORT]"] {
+    for words in
+        ["usage: rgunicorn [OPTIONS] [APP_MODULE]", "[['127.0.0.1:8000'], or 0.0.0.0:$PORT]"]
+    {
         assert!(page.contains(words), "{words}");
     }
 }
@@ -212,8 +225,37 @@ fn no_setting_stands_in_two_tables() {
     for name in names {
         assert!(seen.insert(name), "{name} twice");
     }
-    // gunicorn 27.0.1 has 120 settings, of which 20 are hooks; one of ours is not gunicorn's.
-    assert_eq!(seen.len(), GUNICORN_SETTINGS + 1);
+    // gunicorn 27.0.1 has 120 settings, of which 20 are hooks; these are not gunicorn's.
+    let ours = ["body_timeout", "header_timeout", "limit_request_body", "write_timeout"];
+    assert!(ours.iter().all(|name| seen.contains(name)));
+    assert_eq!(seen.len(), GUNICORN_SETTINGS + ours.len());
 }
 
 const GUNICORN_SETTINGS: usize = 120;
+
+#[test]
+fn the_listing_is_gunicorns() {
+    let settings = Settings {
+        bind: vec!["127.0.0.1:9000".parse().unwrap(), "unix:/run/shop".parse().unwrap()],
+        pythonpath: vec!["lib".into(), "/opt".into()],
+        keepalive: None,
+        accesslog: Some(LogTarget::Standard),
+        ..Settings::default()
+    };
+    let page = listing(&settings);
+    let lines: Vec<_> = page.lines().collect();
+    for expected in [
+        "accesslog                = -",
+        "backlog                  = 2048",
+        "bind                     = ['127.0.0.1:9000', 'unix:/run/shop']",
+        "check_config             = False",
+        "config                   = ./gunicorn.conf.py",
+        "keepalive                = 0",
+        "limit_request_field_size = 8190",
+        "pythonpath               = lib,/opt",
+        "wsgi_app                 = None",
+    ] {
+        assert!(lines.contains(&expected), "{expected} is not in\n{page}");
+    }
+    assert!(lines.is_sorted(), "{page}");
+}

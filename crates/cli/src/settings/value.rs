@@ -31,9 +31,20 @@ pub(super) fn text(text: &OsStr) -> Raw {
     Raw::Text(text.to_owned())
 }
 
-pub(super) fn list(items: &[impl Display]) -> String {
-    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
-    items.join(", ")
+/// As Python would print a list of strings.
+pub(super) fn list(items: &[impl ToString]) -> String {
+    let items = items.iter().map(|item| Raw::Text(item.to_string().into()));
+    Raw::List(items.collect()).to_string()
+}
+
+/// As Python would print the value, or `None`.
+pub(super) fn optional(value: Option<impl Display>) -> String {
+    value.map_or_else(|| Raw::None.to_string(), |value| value.to_string())
+}
+
+/// As Python would print a bool.
+pub(super) fn switch(value: bool) -> String {
+    Raw::Bool(value).to_string()
 }
 
 pub(super) fn config_location(raw: &Raw) -> Result<ConfigLocation, Rejection> {

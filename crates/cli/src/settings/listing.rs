@@ -1,0 +1,19 @@
+//! What `--print-config` prints.
+
+use super::{SETTINGS, Settings};
+
+/// One line for each setting, `name = value`, in alphabetical order; gunicorn's form.
+///
+/// ```
+/// use rgunicorn::settings::{Settings, listing};
+///
+/// let page = listing(&Settings::default());
+/// assert!(page.lines().any(|line| line.starts_with("workers ") && line.ends_with(" = 1")));
+/// ```
+pub fn listing(settings: &Settings) -> String {
+    let mut rows: Vec<_> = SETTINGS.iter().map(|row| (row.name, (row.show)(settings))).collect();
+    rows.sort_unstable();
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let lines = rows.iter().map(|(name, value)| format!("{name:width$} = {value}\n"));
+    lines.collect::<Vec<_>>().concat()
+}
