@@ -438,11 +438,11 @@ return [b'!']");
 #[test]
 fn an_endless_iterable_ends_with_the_content_length() {
     let (memory, result) = run("
-start_response('200 OK', [('Content-Length', '5')])
+start_response('200 OK', [('Content-Length', '7')])
 while True:
     yield b'xx'");
     result.unwrap();
-    assert_eq!(text(&memory), "xxxxx");
+    assert_eq!(text(&memory), "xxxxxxx");
 }
 
 #[test]

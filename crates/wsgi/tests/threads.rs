@@ -4,10 +4,10 @@
 
 mod support;
 
-use rgunicorn_wsgi::{Exchange, Request, ResponseHead};
+use rgunicorn_wsgi::{App, EnvironOptions, Exchange, Request, ResponseHead};
 use std::io;
 use std::sync::{Arc, Barrier};
-use support::{Memory, app, get, indented, text};
+use support::{Memory, app, get, indented, module, text};
 
 /// A body whose read waits until the test lets it go on.
 struct Stalled {
@@ -54,26 +54,24 @@ fn run(meanwhile: &str) -> String {
         "
 import threading
 def app(environ, start_response):
-    environ['sys'] = __import__('sys')
     input = environ['wsgi.input']
     got = []
     thread = threading.Thread(target=lambda: got.append(input.read()))
     thread.start()
-    environ['sys'].until_reading()
-    go_on = environ['sys'].go_on
+    until_reading()
 {meanwhile}
 "
     );
-    let app = app(&source);
-    Python::attach(|py| {
-        let sys = py.import("sys").unwrap();
+    let module = module(&source);
+    let app = Python::attach(|py| {
         for (name, barrier) in [("until_reading", &reading), ("go_on", &go_on)] {
             let barrier = Arc::clone(barrier);
             let wait = PyCFunction::new_closure(py, None, None, move |args, _| {
                 args.py().detach(|| barrier.wait());
             });
-            sys.setattr(name, wait.unwrap()).unwrap();
+            module.setattr(py, name, wait.unwrap()).unwrap();
         }
+        App::new(module.getattr(py, "app").unwrap(), EnvironOptions::default())
     });
     let memory = Memory::with_body(b"body");
     let exchange = Stalled { memory, reading, go_on, has_waited: false };

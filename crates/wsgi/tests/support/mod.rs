@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rgunicorn_wsgi::pyo3::prelude::*;
 use rgunicorn_wsgi::{
@@ -147,13 +148,19 @@ pub(crate) fn app(source: &str) -> App {
 }
 
 pub(crate) fn app_with(source: &str, options: EnvironOptions) -> App {
-    Python::initialize();
-    Python::attach(|py| {
-        let code = CString::new(source).unwrap();
-        let module = PyModule::from_code(py, &code, c"test_app.py", c"test_app").unwrap();
-        App::new(module.getattr("app").unwrap().unbind(), options)
-    })
+    let module = module(source);
+    Python::attach(|py| App::new(module.getattr(py, "app").unwrap(), options))
 }
+
+pub(crate) fn module(source: &str) -> Py<PyModule> {
+    Python::initialize();
+    // A module of the same name would be executed into the first one's namespace.
+    let name = format!("test_app_{}", MODULES.fetch_add(1, Ordering::Relaxed));
+    let (code, name) = (CString::new(source).unwrap(), CString::new(name).unwrap());
+    Python::attach(|py| PyModule::from_code(py, &code, c"test_app.py", &name).unwrap().unbind())
+}
+
+static MODULES: AtomicUsize = AtomicUsize::new(0);
 
 pub(crate) type Headers<'a> = std::iter::Copied<std::slice::Iter<'a, (&'a [u8], &'a [u8])>>;
 
