@@ -1,0 +1,1 @@
+"""What every measurement needs: servers, load, process figures, tables."""

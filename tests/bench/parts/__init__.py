@@ -1,0 +1,1 @@
+"""The measurements. Each module has `measure_…(bench)`, which returns its table."""
