@@ -1,5 +1,5 @@
 //! The supervisor under thousands of random histories: signals in any order, forks that fail,
-//! workers that hang, crash, boot slowly or not at all, and a clock that jumps.
+//! workers that hang, crash, want to be replaced, boot slowly or not at all, and a clock that jumps.
 //!
 //! Everything follows from the seed, which a failure prints.
 
@@ -15,8 +15,8 @@ use std::io;
 use std::time::Duration;
 
 use rgunicorn_arbiter::{
-    Action, Command, Event, ExitStatus, Halt, Moment, Options, Pid, Plan, Report, Signal,
-    Supervisor, WorkerId,
+    Action, Command, Event, ExitStatus, Halt, Moment, Options, Pid, Plan, Report, RetireReason,
+    Signal, Supervisor, WorkerId,
 };
 
 const HISTORIES: u64 = 4000;
@@ -33,6 +33,7 @@ fn random_histories_recover_and_end() {
             world.expect_recovery();
             world.expect_reload();
             world.expect_resize();
+            world.expect_retirement();
         }
         world.expect_end();
     }
@@ -44,7 +45,7 @@ fn a_stop_ends_at_any_moment() {
     for seed in 0..HISTORIES {
         let mut world = World::new(seed);
         for _ in 0..world.random.below(u64::from(CHAOTIC_STEPS)) {
-            world.step();
+            world.step_in_chaos();
         }
         world.expect_end();
     }
@@ -79,6 +80,7 @@ impl Random {
 }
 
 /// A worker process as it is, whatever the supervisor believes.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Process {
     worker: WorkerId,
     age: u64,
@@ -89,6 +91,8 @@ struct Process {
     /// Heeds no command, and does not beat.
     is_hung: bool,
     last_beat: Option<Duration>,
+    has_asked: bool,
+    is_told_to_end: bool,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
@@ -145,28 +149,35 @@ impl World {
 
     fn run_chaos(&mut self) {
         for _ in 0..CHAOTIC_STEPS {
-            if self.halted.is_some() {
-                break;
-            }
-            self.step();
-            if self.random.percent(12) {
-                let signal = self.random.pick(&[
-                    Signal::Hup,
-                    Signal::Hup,
-                    Signal::Ttin,
-                    Signal::Ttou,
-                    Signal::Usr1,
-                    Signal::Usr2,
-                    Signal::Winch,
-                ]);
-                self.signal(signal);
-            }
-            if self.random.percent(3) {
-                self.jump();
-            }
-            if self.random.percent(3) {
-                self.kill_anyone();
-            }
+            self.step_in_chaos();
+        }
+    }
+
+    fn step_in_chaos(&mut self) {
+        self.step();
+        if self.halted.is_some() {
+            return;
+        }
+        if self.random.percent(12) {
+            let signal = self.random.pick(&[
+                Signal::Hup,
+                Signal::Hup,
+                Signal::Ttin,
+                Signal::Ttou,
+                Signal::Usr1,
+                Signal::Usr2,
+                Signal::Winch,
+            ]);
+            self.signal(signal);
+        }
+        if self.random.percent(3) {
+            self.jump();
+        }
+        if self.random.percent(3) {
+            self.kill_anyone();
+        }
+        if self.random.percent(10) {
+            self.let_anyone_ask();
         }
     }
 
@@ -260,6 +271,23 @@ impl World {
             let pid = self.random.pick(&known);
             self.processes.get_mut(&pid).unwrap().dies_at = Some((self.now, KILLED));
         }
+    }
+
+    /// Also one that has asked already, or is to end.
+    fn let_anyone_ask(&mut self) {
+        let ready = self.processes.iter().filter(|(_, process)| process.is_ready);
+        let ready: Vec<Pid> = ready.map(|(pid, _)| *pid).collect();
+        if !ready.is_empty() {
+            let pid = self.random.pick(&ready);
+            self.ask_to_retire(pid);
+        }
+    }
+
+    fn ask_to_retire(&mut self, pid: Pid) {
+        let process = self.processes.get_mut(&pid).unwrap();
+        process.has_asked = true;
+        let worker = process.worker;
+        self.event(Event::RetireAsked { worker, reason: RetireReason::MaxRequests });
     }
 
     fn signal(&mut self, signal: Signal) {
@@ -373,6 +401,8 @@ impl World {
             dies_at: None,
             is_hung: false,
             last_beat: None,
+            has_asked: false,
+            is_told_to_end: false,
         };
         if self.is_chaotic {
             match self.random.below(100) {
@@ -401,6 +431,7 @@ impl World {
         let graceful_timeout = self.plan.graceful_timeout;
         let process = self.processes.get_mut(&pid);
         let process = process.unwrap_or_else(|| panic!("seed {seed}: {command:?} to a reaped pid"));
+        process.is_told_to_end |= command != Command::ReopenLogs;
         let end = match command {
             Command::ReopenLogs => return,
             // Half of those who hang come back, for the command interrupts what they wait for.
@@ -417,6 +448,21 @@ impl World {
         if process.dies_at.is_none_or(|(at, _)| at > dies_at) {
             process.dies_at = Some((dies_at, end.1));
         }
+        // But for a reload and the stop, nobody goes who is needed.
+        if command == Command::StopGracefully
+            && process.is_ready
+            && self.previous.is_none()
+            && self.stop_asked.is_none()
+        {
+            let serving = self.serving();
+            assert!(serving >= self.wanted as usize, "seed {seed}: {pid} was needed");
+        }
+    }
+
+    /// How many serve, and are to go on with it.
+    fn serving(&self) -> usize {
+        let serves = |process: &&Process| process.is_ready && !process.is_told_to_end;
+        self.processes.values().filter(serves).count()
     }
 
     /// From now on nothing goes wrong, and what went wrong is over.
@@ -436,7 +482,10 @@ impl World {
             && self.forks.is_empty()
             && self.previous.is_none()
             && !self.is_reloading
-            && self.processes.values().all(|process| process.is_ready && process.dies_at.is_none())
+            && self
+                .processes
+                .values()
+                .all(|process| process.is_ready && process.dies_at.is_none() && !process.has_asked)
     }
 
     fn run_until(&mut self, limit: Duration, what: &str, done: impl Fn(&Self) -> bool) {
@@ -463,9 +512,9 @@ impl World {
     }
 
     fn expect_recovery(&mut self) {
-        self.run_until(Duration::from_secs(200), "recovered", |world| {
-            world.halted.is_some() || world.is_settled()
-        });
+        // Whoever asked and then takes all the time that it is given holds up the next one.
+        let limit = Duration::from_secs(200) + self.retirement_limit();
+        self.run_until(limit, "recovered", |world| world.halted.is_some() || world.is_settled());
     }
 
     fn expect_reload(&mut self) {
@@ -488,6 +537,31 @@ impl World {
         }
     }
 
+    /// All workers ask at once, and each is replaced once, but only a few at a time.
+    fn expect_retirement(&mut self) {
+        if self.halted.is_some() {
+            return;
+        }
+        let (seed, last_age) = (self.seed, self.last_age);
+        let pids: Vec<Pid> = self.processes.keys().copied().collect();
+        for pid in pids {
+            self.ask_to_retire(pid);
+        }
+        let at_a_time = (self.wanted as usize / 4).max(1);
+        self.run_until(self.retirement_limit(), "replaced", |world| {
+            let (processes, wanted) = (world.processes.len(), world.wanted as usize);
+            assert!(processes <= wanted + at_a_time, "seed {seed}: {processes} for {wanted}");
+            assert!(world.serving() >= wanted, "seed {seed}: a worker is lost");
+            world.is_settled()
+        });
+        assert_eq!(self.last_age - last_age, u64::from(self.wanted), "seed {seed}");
+    }
+
+    /// One after the other, each with a boot and a graceful stop.
+    fn retirement_limit(&self) -> Duration {
+        (self.plan.graceful_timeout + Duration::from_secs(5)) * (self.wanted + 1)
+    }
+
     fn expect_end(&mut self) {
         self.is_chaotic = false;
         if self.halted.is_none() && self.stop_asked.is_none() {
@@ -505,7 +579,8 @@ impl World {
 }
 
 fn random_plan(random: &mut Random) -> Plan {
-    let mut plan = Plan::new(u32::try_from(random.below(6)).unwrap());
+    let limit = random.pick(&[6, 6, 20]);
+    let mut plan = Plan::new(u32::try_from(random.below(limit)).unwrap());
     plan.timeout = random.percent(80).then(|| Duration::from_secs(1 + random.below(30)));
     plan.graceful_timeout = Duration::from_secs(random.below(30));
     plan

@@ -2,131 +2,15 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod retirement;
+mod script;
+
 use std::io;
 use std::time::Duration;
 
-use rgunicorn_arbiter::{
-    Action, Event, ExitStatus, Moment, Pid, Plan, Report, Severity, Signal, Supervisor, WorkerId,
-};
+use rgunicorn_arbiter::{Action, Event, ExitStatus, Moment, Plan, Report, Signal, Supervisor};
 
-/// Names the n-th process 100 + n, and writes down what is decided.
-struct Script {
-    supervisor: Supervisor,
-    now: Duration,
-    forks: Vec<WorkerId>,
-    /// Latest heartbeats are this old.
-    silence: Duration,
-    decided: Vec<String>,
-}
-
-impl Script {
-    fn new(plan: Plan) -> Self {
-        let now = Duration::from_secs(1000);
-        let supervisor = Supervisor::new(plan, Moment::from_start(now));
-        let silence = Duration::ZERO;
-        Self { supervisor, now, forks: Vec::new(), silence, decided: Vec::new() }.drained()
-    }
-
-    fn drained(mut self) -> Self {
-        self.drain();
-        self
-    }
-
-    /// A script whose workers are ready and have lasted.
-    fn settled(plan: Plan) -> Self {
-        let workers = plan.workers;
-        let mut script = Self::new(plan);
-        (1..=workers).for_each(|worker| script.ready(worker));
-        script.wait(2);
-        script.decided.clear();
-        script
-    }
-
-    fn event(&mut self, event: Event) {
-        self.supervisor.handle_event(event, Moment::from_start(self.now));
-        self.drain();
-    }
-
-    fn signal(&mut self, signal: Signal) {
-        self.event(Event::Signal(signal));
-    }
-
-    fn ready(&mut self, number: u32) {
-        self.event(Event::Ready { worker: self.forks[number as usize - 1] });
-    }
-
-    fn exited(&mut self, number: u32, code: i32) {
-        self.event(Event::Exited { pid: pid(number), status: ExitStatus::Exited(code) });
-    }
-
-    /// Lets seconds pass, and does on the way what is due.
-    fn wait(&mut self, seconds: u64) {
-        self.wait_millis(seconds * 1000);
-    }
-
-    fn wait_millis(&mut self, milliseconds: u64) {
-        let end = self.now + Duration::from_millis(milliseconds);
-        loop {
-            let deadline = self.supervisor.poll_timeout();
-            let start = Moment::from_start(Duration::ZERO);
-            let deadline = deadline.map(|deadline| deadline.saturating_since(start));
-            self.now = deadline.unwrap_or(end).min(end);
-            self.look();
-            if self.now == end {
-                break;
-            }
-        }
-    }
-
-    fn look(&mut self) {
-        let beat = Moment::from_start(self.now.saturating_sub(self.silence));
-        self.supervisor.handle_timeout(|_| Some(beat), Moment::from_start(self.now));
-        self.drain();
-    }
-
-    fn drain(&mut self) {
-        while let Some(action) = self.supervisor.poll_action() {
-            let line = match action {
-                Action::Command { pid, command } => format!("{command:?} {}", number(pid)),
-                Action::Fork { worker, .. } => {
-                    self.forks.push(worker);
-                    let number = u32::try_from(self.forks.len()).unwrap();
-                    self.supervisor.handle_event(
-                        Event::Forked { worker, pid: pid(number) },
-                        Moment::from_start(self.now),
-                    );
-                    format!("fork {number}")
-                }
-                Action::Kill { pid } => format!("kill {}", number(pid)),
-                Action::Report(report) if report.severity() <= Severity::Info => continue,
-                Action::Report(report) => report.to_string(),
-                action => format!("{action:?}"),
-            };
-            self.decided.push(line);
-        }
-    }
-
-    /// What was decided since the last call.
-    #[track_caller]
-    fn expect(&mut self, decided: &[&str]) {
-        assert_eq!(std::mem::take(&mut self.decided), decided);
-    }
-}
-
-fn pid(number: u32) -> Pid {
-    Pid::from_raw(100 + i32::try_from(number).unwrap())
-}
-
-fn number(pid: Pid) -> i32 {
-    pid.as_raw() - 100
-}
-
-fn plan(workers: u32, timeout: u64, graceful_timeout: u64) -> Plan {
-    let mut plan = Plan::new(workers);
-    plan.timeout = (timeout > 0).then(|| Duration::from_secs(timeout));
-    plan.graceful_timeout = Duration::from_secs(graceful_timeout);
-    plan
-}
+use self::script::{Script, pid, plan};
 
 #[test]
 fn a_stop_waits_for_all_workers() {
@@ -328,6 +212,16 @@ fn a_reload_replaces_no_old_worker() {
     script.expect(&["Worker (pid:102) exited with code 255."]);
     script.ready(5);
     script.expect(&["StopGracefully 3", "ReloadCompleted"]);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_the_next_attempt() {
+    let mut script = Script::settled(plan(1, 0, 30));
+    script.exited(1, 0);
+    script.exited(2, 3);
+    script.decided.clear();
+    script.signal(Signal::Term);
+    script.expect(&["CloseListeners", "Exit(Asked)"]);
 }
 
 #[test]
