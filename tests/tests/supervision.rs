@@ -211,10 +211,15 @@ fn the_number_of_workers_follows_signals() {
     server.signal(Signal::SIGTTIN);
     server.wait_for_workers(2);
     server.signal(Signal::SIGTTIN);
-    server.wait_for_workers(3);
+    let load = Load::start(&server, Connections::Close, 8);
+    for worker in server.wait_for_workers(3) {
+        load.wait_for_body(&worker.pid().to_string());
+    }
+    assert_eq!(load.stop().lost, []);
+    // Now that all serve, the oldest leaves first.
     server.signal(Signal::SIGTTOU);
     let younger = server.wait_for_workers(2);
-    assert!(!younger.contains(&first[0]), "the oldest leaves first");
+    assert!(!younger.contains(&first[0]));
     server.signal(Signal::SIGTTOU);
     server.wait_for_workers(1);
     // The last one stays.
