@@ -201,7 +201,8 @@ impl Client {
     /// Blocks until more data can be taken.
     ///
     /// # Errors
-    /// `TimedOut`: the reader took nothing for `write_timeout`. Others: the client is gone.
+    /// `TimedOut`: the reader took nothing for `write_timeout`. `Interrupted`: a signal arrived,
+    /// whose handler may want to run before the next wait. Others: the client is gone.
     pub fn wait(&mut self) -> io::Result<()> {
         let inner = &mut *self.inner;
         let deadline = Instant::now() + inner.context.options.write_timeout;
@@ -215,7 +216,7 @@ impl Client {
                 PollTimeout::try_from(remaining.min(BEAT_INTERVAL)).map_err(io::Error::other)?;
             let mut fds = [PollFd::new(inner.stream.as_fd(), PollFlags::POLLOUT)];
             match poll(&mut fds, slice) {
-                Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+                Ok(0) => {}
                 Ok(_) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }

@@ -35,6 +35,9 @@ pub struct Options {
     /// Largest request body in bytes, answered with 413 beyond; `None` is without limit.
     /// Default 1 GiB.
     pub limit_request_body: Option<u64>,
+    /// After how many requests the worker asks the arbiter for a successor, which takes over as
+    /// soon as it is ready; `None`: never. Default: never.
+    pub max_requests: Option<u64>,
     /// Bodies up to this many bytes wait in memory, larger ones in an unlinked file.
     /// Default 1 MiB.
     pub request_buffer_size: usize,
@@ -56,6 +59,7 @@ impl Default for Options {
             http1: Arc::new(Config::default()),
             keepalive: Some(Duration::from_secs(2)),
             limit_request_body: Some(1 << 30),
+            max_requests: None,
             request_buffer_size: 1 << 20,
             response_buffer_size: 1 << 20,
             tmp_upload_dir: None,

@@ -48,6 +48,8 @@ pub(crate) struct Reactor<'a, H, L> {
     /// Since when new connections have been left to the siblings.
     deferred: Option<Instant>,
     events: Events,
+    /// Requests so far, whatever became of them.
+    handled: u64,
     handler: &'a H,
     life: Life,
     listening: bool,
@@ -89,6 +91,7 @@ impl<'a, H: Handler, L: RequestLog> Reactor<'a, H, L> {
             context: Arc::new(context),
             deferred: None,
             events: Events::with_capacity(256),
+            handled: 0,
             handler,
             life: Life::Running,
             listening: false,

@@ -58,6 +58,13 @@ impl Handler for Routes {
             }
             b"/forgetful" => {}
             b"/panic" => panic!("on purpose"),
+            b"/pid" => {
+                let pid = std::process::id().to_string();
+                let mut head = ResponseHead::new(200, &[]);
+                head.length = Some(pid.len() as u64);
+                client.send_head(&head)?;
+                client.send_rest(pid.into())?;
+            }
             b"/stream" => {
                 client.send_head(&ResponseHead::new(200, &[]))?;
                 let mut left = &vec![b's'; BIG][..];
@@ -97,15 +104,14 @@ impl Hooks for Announce {
 /// No test of its own: with the variable set, it is the server of the others.
 #[test]
 fn server_process() {
-    if std::env::var_os("RGUNICORN_TEST_SERVER").is_none() {
-        return;
-    }
+    let Ok(max_requests) = std::env::var("RGUNICORN_TEST_SERVER") else { return };
     let mut options = Options::default();
     options.connections = CONNECTIONS;
     options.header_timeout = Duration::from_millis(300);
     options.body_timeout = Duration::from_millis(300);
     options.keepalive = Some(Duration::from_secs(20));
     options.limit_request_body = Some(8 << 20);
+    options.max_requests = max_requests.parse().ok();
     options.write_timeout = Duration::from_secs(20);
     let arbiter = rgunicorn_arbiter::Options::new(1).bind("127.0.0.1:0".parse().unwrap());
     let exit = Arbiter::new(arbiter).hooks(Announce).run(Server::new(Routes, options)).unwrap();
@@ -120,9 +126,13 @@ struct TestServer {
 
 impl TestServer {
     fn start() -> Self {
+        Self::start_with("unlimited requests")
+    }
+
+    fn start_with(max_requests: &str) -> Self {
         let mut arbiter = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "server_process", "--nocapture"])
-            .env("RGUNICORN_TEST_SERVER", "1")
+            .env("RGUNICORN_TEST_SERVER", max_requests)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -318,6 +328,17 @@ fn at_its_limit_a_worker_lets_clients_wait() {
     // A place may become free in any way, also by a fault.
     kept[7].write_all(b"GET /panic HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     assert!(read_to_end(&mut waiting).ends_with(b"hi\n"));
+}
+
+#[test]
+fn a_worker_that_has_done_its_share_is_succeeded() {
+    let server = TestServer::start_with("5");
+    let ask = || server.ask(b"GET /pid HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let first = body(&ask()).to_vec();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while body(&ask()) == first {
+        assert!(Instant::now() < deadline, "no successor");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rgunicorn_arbiter::RetireReason;
 use rgunicorn_http1::{Event, ProtocolError, RequestHead, error_response};
 
 use super::{Life, Reactor};
@@ -116,12 +117,24 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
         if served.last {
             self.life = Life::Stopped;
         }
+        self.count();
         match served.client {
             Some((mut client, next)) => {
                 client.swap_buffer(&mut self.spare);
                 self.settle(token, client, next);
             }
             None => self.release(token),
+        }
+    }
+
+    /// Counts a request, and asks for a successor if it was one too many. This worker serves on
+    /// until the successor is ready.
+    fn count(&mut self) {
+        self.handled += 1;
+        if self.context.options.max_requests == Some(self.handled) {
+            if let Err(error) = self.process.ask_to_retire(RetireReason::MaxRequests) {
+                log::debug!("cannot ask for a successor: {error}");
+            }
         }
     }
 
