@@ -1,4 +1,7 @@
-"""The smallest WSGI application; needs nothing but the standard library."""
+"""The smallest WSGI application; needs nothing but the standard library.
+
+    rgunicorn --chdir examples hello:app
+"""
 
 
 def app(environ, start_response):
