@@ -29,6 +29,7 @@
 )]
 
 mod client;
+mod example;
 mod launch;
 mod load;
 mod output;
@@ -39,6 +40,7 @@ mod virtualenv;
 mod wait;
 
 pub use client::{Client, Response};
+pub use example::example;
 pub use launch::Launch;
 pub use load::{Connections, Load, Lost, Report};
 pub use nix::sys::signal::Signal;
