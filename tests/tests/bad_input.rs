@@ -109,13 +109,11 @@ fn a_flag_without_its_value_gets_the_usage() {
 #[test]
 fn settings_of_gunicorn_that_are_missing_are_refused_by_name() {
     for arguments in [
-        &["--preload"][..],
-        &["--reload"],
+        &["--reload"][..],
         &["--daemon"],
         &["--certfile", "server.pem"],
         &["--threads", "4"],
         &["--max-requests=1000"],
-        &["--pid", "server.pid"],
     ] {
         let finished = run(arguments);
         assert_eq!(finished.code, Some(1), "{finished:?}");
@@ -125,7 +123,7 @@ fn settings_of_gunicorn_that_are_missing_are_refused_by_name() {
         assert!(error.contains("not support"), "{error}");
     }
     for (line, name) in [
-        ("preload_app = True", "preload_app"),
+        ("reload = True", "reload"),
         ("def post_fork(server, worker): pass", "post_fork"),
     ] {
         let launch = Launch::new(APP).file("gunicorn.conf.py", &format!("{line}\n"));
@@ -139,7 +137,7 @@ fn settings_of_gunicorn_that_are_missing_are_refused_by_name() {
 #[test]
 fn a_setting_at_its_default_asks_for_nothing() {
     let server = Launch::new(APP)
-        .file("gunicorn.conf.py", "preload_app = False\nthreads = 1\ncertfile = None\n")
+        .file("gunicorn.conf.py", "reload = False\nthreads = 1\ncertfile = None\n")
         .start();
     assert_eq!(server.get("/").status, 200);
 }

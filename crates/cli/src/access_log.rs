@@ -37,7 +37,7 @@ impl AccessLog {
         let Some(target) = &settings.accesslog else {
             return Ok(None);
         };
-        let file = Arc::new(LogFile::open(target, Standard::Output)?);
+        let file = Arc::new(LogFile::open(target, Standard::Output, settings.into())?);
         Ok(Some(Self { file }))
     }
 
@@ -181,12 +181,12 @@ fn append(buffer: &mut Vec<u8>, value: impl std::fmt::Display) {
 mod tests {
     use std::sync::Arc as Shared;
 
-    use rgunicorn_http1::{Config, Connection, Event};
+    use rgunicorn_http1::{Config, Connection, Event, Peer};
 
     use super::*;
 
     fn head(request: &[u8]) -> RequestHead {
-        let mut connection = Connection::new(Shared::new(Config::new()));
+        let mut connection = Connection::new(Shared::new(Config::new()), Peer::Local);
         connection.receive_data(request);
         match connection.next_event() {
             Ok(Event::Request(head)) => head,

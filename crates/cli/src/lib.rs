@@ -11,12 +11,15 @@ pub mod args;
 mod basic_auth;
 pub mod config_file;
 pub mod embed;
+mod environment;
 pub mod load;
 mod log_file;
 pub mod logging;
+mod logs;
 pub mod python;
 mod serve;
 pub mod settings;
+mod site;
 
 /// Runs the command with these arguments, the program's name first, and returns its status.
 ///

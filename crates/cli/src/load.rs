@@ -173,7 +173,8 @@ fn extension_warning(location: &ConfigLocation) -> Option<String> {
     })
 }
 
-fn enter(directory: &Path) -> Result<(), Failure> {
+/// Changes the current directory.
+pub(crate) fn enter(directory: &Path) -> Result<(), Failure> {
     env::set_current_dir(directory).map_err(|error| {
         Failure::error(&format!("can't chdir to '{}': {error}", directory.display()))
     })

@@ -3,13 +3,15 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rgunicorn_arbiter::{Group, User};
 
-use crate::settings::LogTarget;
+use crate::settings::{LogTarget, Settings};
 
 /// A log file cannot be opened; in gunicorn's words.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +43,21 @@ pub(crate) struct LogFile {
 
 #[derive(Debug)]
 enum Output {
-    File { file: File, path: PathBuf },
+    File { file: File, path: PathBuf, owner: Owner },
     Standard,
+}
+
+/// Whom a log file belongs to: those who will have to reopen it. As the process, by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Owner {
+    pub(crate) user: Option<User>,
+    pub(crate) group: Option<Group>,
+}
+
+impl From<&Settings> for Owner {
+    fn from(settings: &Settings) -> Self {
+        Self { user: settings.user, group: settings.group }
+    }
 }
 
 impl LogFile {
@@ -51,8 +66,12 @@ impl LogFile {
     /// # Errors
     ///
     /// The file cannot be opened for writing.
-    pub(crate) fn open(target: &LogTarget, standard: Standard) -> Result<Self, LogFileError> {
-        Ok(Self { standard, output: RwLock::new(Output::open(target)?) })
+    pub(crate) fn open(
+        target: &LogTarget,
+        standard: Standard,
+        owner: Owner,
+    ) -> Result<Self, LogFileError> {
+        Ok(Self { standard, output: RwLock::new(Output::open(target, owner)?) })
     }
 
     /// Goes on with another target; on failure, with the old one.
@@ -60,8 +79,8 @@ impl LogFile {
     /// # Errors
     ///
     /// The file cannot be opened for writing.
-    pub(crate) fn redirect(&self, target: &LogTarget) -> Result<(), LogFileError> {
-        let output = Output::open(target)?;
+    pub(crate) fn redirect(&self, target: &LogTarget, owner: Owner) -> Result<(), LogFileError> {
+        let output = Output::open(target, owner)?;
         *self.output.write().unwrap_or_else(PoisonError::into_inner) = output;
         Ok(())
     }
@@ -73,11 +92,11 @@ impl LogFile {
     ///
     /// The file cannot be opened for writing.
     pub(crate) fn reopen(&self) -> Result<(), LogFileError> {
-        let target = match &*self.output.read().unwrap_or_else(PoisonError::into_inner) {
-            Output::File { path, .. } => LogTarget::File(path.clone()),
+        let (target, owner) = match &*self.output.read().unwrap_or_else(PoisonError::into_inner) {
+            Output::File { path, owner, .. } => (LogTarget::File(path.clone()), *owner),
             Output::Standard => return Ok(()),
         };
-        self.redirect(&target)
+        self.redirect(&target, owner)
     }
 
     /// Writes one line, its newline included. A line that cannot be written is lost: there is
@@ -94,10 +113,11 @@ impl LogFile {
 }
 
 impl Output {
-    fn open(target: &LogTarget) -> Result<Self, LogFileError> {
+    fn open(target: &LogTarget, owner: Owner) -> Result<Self, LogFileError> {
         match target {
             LogTarget::File(path) => Ok(Self::File {
-                file: append_to(path)?,
+                file: append_to(path, owner)?,
+                owner,
                 // Reopened wherever the process stands by then.
                 path: std::path::absolute(path).unwrap_or_else(|_| path.clone()),
             }),
@@ -106,12 +126,20 @@ impl Output {
     }
 }
 
-fn append_to(path: &Path) -> Result<File, LogFileError> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)
-        .map_err(|reason| LogFileError { path: path.to_owned(), reason })
+fn append_to(path: &Path, owner: Owner) -> Result<File, LogFileError> {
+    let open = || {
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let (user, group) = (owner.user.map(User::uid), owner.group.map(Group::gid));
+        let found = file.metadata()?;
+        // A worker, which is not root any more, finds the file given away already.
+        let is_right = user.is_none_or(|user| user == found.uid())
+            && group.is_none_or(|group| group == found.gid());
+        if !is_right && found.is_file() {
+            fchown(&file, user, group)?;
+        }
+        Ok(file)
+    };
+    open().map_err(|reason| LogFileError { path: path.to_owned(), reason })
 }
 
 /// write(2) until all is written or the other end is gone.
@@ -165,7 +193,8 @@ mod tests {
     fn reopening_finds_the_new_file() {
         let directory = tempfile::tempdir().unwrap();
         let (path, old) = (directory.path().join("log"), directory.path().join("log.1"));
-        let log = LogFile::open(&LogTarget::File(path.clone()), Standard::Error).unwrap();
+        let log = LogFile::open(&LogTarget::File(path.clone()), Standard::Error, Owner::default())
+            .unwrap();
         log.write_line(b"one\n");
         std::fs::rename(&path, &old).unwrap();
         log.write_line(b"two\n");
@@ -180,13 +209,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("missing/log");
         let target = LogTarget::File(path.clone());
-        let error = LogFile::open(&target, Standard::Error).unwrap_err();
+        let error = LogFile::open(&target, Standard::Error, Owner::default()).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("'{}' isn't writable [No such file or directory (os error 2)]", path.display())
         );
-        let log = LogFile::open(&LogTarget::Standard, Standard::Error).unwrap();
-        assert!(log.redirect(&target).is_err());
+        let log = LogFile::open(&LogTarget::Standard, Standard::Error, Owner::default()).unwrap();
+        assert!(log.redirect(&target, Owner::default()).is_err());
         log.reopen().unwrap();
     }
 }

@@ -37,7 +37,7 @@ pub struct Logger {
 pub fn init(settings: &Settings) -> Result<&'static Logger, LogFileError> {
     static LOGGER: OnceLock<Logger> = OnceLock::new();
     if let Some(logger) = LOGGER.get() {
-        logger.file.redirect(&settings.errorlog)?;
+        logger.file.redirect(&settings.errorlog, settings.into())?;
         logger.set_level(settings.loglevel);
         return Ok(logger);
     }
@@ -54,7 +54,7 @@ pub fn init(settings: &Settings) -> Result<&'static Logger, LogFileError> {
 impl Logger {
     fn open(settings: &Settings) -> Result<Self, LogFileError> {
         Ok(Self {
-            file: LogFile::open(&settings.errorlog, Standard::Error)?,
+            file: LogFile::open(&settings.errorlog, Standard::Error, settings.into())?,
             level: AtomicU8::new(settings.loglevel as u8),
         })
     }

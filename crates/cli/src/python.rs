@@ -45,6 +45,29 @@ pub(crate) fn release_interrupt(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
+/// Makes what is loaded by now the workers' common memory: garbage is collected, and what remains
+/// is never looked at again, so that no collection in a worker copies its pages.
+///
+/// # Errors
+///
+/// None of `gc`'s own; of its callbacks.
+pub(crate) fn freeze(py: Python<'_>) -> PyResult<()> {
+    let gc = py.import("gc")?;
+    gc.call_method0("collect")?;
+    gc.call_method0("freeze")?;
+    Ok(())
+}
+
+/// Threads that an application started, and that no fork will have.
+///
+/// # Errors
+///
+/// `threading` is not what it should be.
+pub(crate) fn other_threads(py: Python<'_>) -> PyResult<usize> {
+    let active: usize = py.import("threading")?.call_method0("active_count")?.extract()?;
+    Ok(active.saturating_sub(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

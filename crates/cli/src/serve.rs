@@ -2,24 +2,17 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::sync::Arc;
 
-use pyo3::prelude::*;
-use rgunicorn_arbiter::{
-    Arbiter, Fork, Forker, HookError, Hooks, Listener, Options, ReloadError, SystemForker, Worker,
-    WorkerError, WorkerProcess,
-};
-use rgunicorn_workers::{PythonForker, Record, RequestLog, Server, WsgiHandler};
-use rgunicorn_wsgi::{App, EnvironOptions, LoadError, Spec};
+use pyo3::Python;
+use rgunicorn_arbiter::{Arbiter, Fork, Forker, HookError, Hooks, Listener, SystemForker};
+use rgunicorn_workers::{PythonForker, RequestLog};
 
-use crate::access_log::AccessLog;
+use crate::environment::Environment;
 use crate::load::{Command, Failure, Launch, Loaded, load};
-use crate::logging::{self, Logger};
+use crate::logs::{Logs, SharedLogs};
 use crate::settings::{Settings, listing};
+use crate::site::{NoApp, Preloaded, Site, arbiter_options, chain, load_app, warn};
 use crate::{embed, python};
-
-/// What clients are told, and applications find in `SERVER_SOFTWARE`.
-const SERVER_SOFTWARE: &str = concat!("rgunicorn/", env!("CARGO_PKG_VERSION"));
 
 /// Runs the command. Returns in the arbiter and in each of its workers, with the status that the
 /// process is to end with.
@@ -50,7 +43,12 @@ fn print(text: &str) -> Result<(), Failure> {
 /// `--check-config`: everything that a start would do, but for the start.
 fn check_config(launch: &Launch, settings: &Settings) -> Result<u8, Failure> {
     embed::initialize(launch.arguments())?;
-    match Python::attach(|py| load_app(py, settings)) {
+    let loaded = Python::attach(|py| {
+        Environment::apply(py, &settings.raw_env)
+            .map_err(|error| NoApp::Raised(error.to_string()))?;
+        load_app(py, settings)
+    });
+    match loaded {
         Ok(_) => Ok(0),
         Err(NoApp::Fault(reason) | NoApp::Raised(reason)) => {
             let message = format!("\nError while loading the application:\n\n{reason}");
@@ -60,7 +58,9 @@ fn check_config(launch: &Launch, settings: &Settings) -> Result<u8, Failure> {
 }
 
 fn supervise(launch: Launch, loaded: Loaded) -> Result<u8, Failure> {
-    let logs = Logs::open(&loaded.settings)?;
+    let logs = SharedLogs::new(Logs::open(&loaded.settings)?);
+    let preloaded =
+        if loaded.settings.preload_app { Some(preload(&launch, &loaded.settings)?) } else { None };
     if embed::is_initialized() {
         // Whoever asks for SIGINT after Python would have Python's handler run as well, and
         // KeyboardInterrupt rise in the midst of an application.
@@ -69,7 +69,7 @@ fn supervise(launch: Launch, loaded: Loaded) -> Result<u8, Failure> {
     }
     let options = arbiter_options(&loaded.settings);
     let observer = Observer { logs: logs.clone(), loaded: loaded.clone() };
-    let site = Site { launch, logs, settings: loaded.settings };
+    let site = Site::new(launch, loaded.settings, logs, preloaded);
     let arbiter = Arbiter::new(options).hooks(observer).forker(SiteForker);
     match arbiter.run(site) {
         Ok(exit) => Ok(exit.code()),
@@ -78,130 +78,20 @@ fn supervise(launch: Launch, loaded: Loaded) -> Result<u8, Failure> {
     }
 }
 
-fn arbiter_options(settings: &Settings) -> Options {
-    let options = Options::new(settings.workers)
-        .timeout(settings.timeout)
-        .graceful_timeout(settings.graceful_timeout)
-        .backlog(settings.backlog)
-        .scheme("http");
-    settings.bind.iter().cloned().fold(options, Options::bind)
-}
-
-fn worker_options(settings: &Settings) -> rgunicorn_workers::Options {
-    let http1 = rgunicorn_http1::Config::new()
-        .limit_request_line(settings.limit_request_line)
-        .limit_request_fields(settings.limit_request_fields)
-        .limit_request_field_size(settings.limit_request_field_size)
-        .server("rgunicorn");
-    let mut options = rgunicorn_workers::Options::default();
-    options.http1 = Arc::new(http1);
-    options.header_timeout = settings.header_timeout;
-    options.body_timeout = settings.body_timeout;
-    options.write_timeout = settings.write_timeout;
-    options.keepalive = settings.keepalive;
-    options.limit_request_body = settings.limit_request_body;
-    options
-}
-
-/// Why there is no application, in words for the log.
-enum NoApp {
-    /// What was asked for is not there, or is no application: gunicorn's exit code 4.
-    Fault(String),
-    /// A module raised an exception, whose traceback this is: gunicorn's exit code 3.
-    Raised(String),
-}
-
-impl From<LoadError> for NoApp {
-    fn from(error: LoadError) -> Self {
-        match error.traceback() {
-            Some(traceback) => Self::Raised(traceback.trim_end().to_owned()),
-            None => Self::Fault(error.to_string()),
-        }
-    }
-}
-
-/// Loads the application as `settings` say: also the module path is theirs.
-fn load_app(py: Python<'_>, settings: &Settings) -> Result<App, NoApp> {
-    let spec: Spec = settings.wsgi_app.parse().map_err(|error| NoApp::Fault(chain(&error)))?;
-    python::prepare_path(py, settings).map_err(|error| NoApp::Raised(error.to_string()))?;
-    let environ = EnvironOptions::default()
-        .server_software(SERVER_SOFTWARE)
-        .multiprocess(settings.workers > 1);
-    Ok(App::load(py, &spec, environ)?)
-}
-
-/// What the workers are made of.
-struct Site {
-    launch: Launch,
-    logs: Logs,
-    settings: Settings,
-}
-
-impl Worker for Site {
-    fn run(&mut self, process: WorkerProcess) -> Result<(), WorkerError> {
-        embed::initialize(self.launch.arguments())
-            .map_err(|error| WorkerError::Failed(error.into()))?;
-        let handler = Python::attach(|py| self.handler(py))?;
-        Server::new(handler, worker_options(&self.settings)).log(self.logs.clone()).run(process)
-    }
-
-    fn reload(&mut self) -> Result<Option<Options>, ReloadError> {
-        let loaded = match load(&self.launch) {
-            Ok(Command::Serve(loaded)) => *loaded,
-            // The arguments are those of the start, which asked for a server.
-            Ok(Command::Print(_)) => return Ok(None),
-            Err(failure) => return Err(ReloadError::new(failure.reason().to_owned())),
-        };
-        self.logs = Logs::open(&loaded.settings).map_err(ReloadError::new)?;
-        warn(&loaded);
-        self.settings = loaded.settings;
-        Ok(Some(arbiter_options(&self.settings)))
-    }
-}
-
-impl Site {
-    fn handler(&self, py: Python<'_>) -> Result<WsgiHandler, WorkerError> {
-        let app = load_app(py, &self.settings).map_err(|error| match error {
-            NoApp::Fault(reason) => WorkerError::AppLoad(reason.into()),
-            NoApp::Raised(traceback) => WorkerError::Failed(traceback.into()),
-        })?;
-        WsgiHandler::new(py, app).map_err(|error| WorkerError::Failed(error.into()))
-    }
-}
-
-/// Both logs: what `SIGUSR1` reopens.
-#[derive(Clone, Debug)]
-struct Logs {
-    access: Option<AccessLog>,
-    error: &'static Logger,
-}
-
-impl Logs {
-    fn open(settings: &Settings) -> Result<Self, logging::LogFileError> {
-        Ok(Self { error: logging::init(settings)?, access: AccessLog::open(settings)? })
-    }
-}
-
-impl RequestLog for Logs {
-    fn request_done(&self, record: &Record<'_>) {
-        if let Some(access) = &self.access {
-            access.request_done(record);
-        }
-    }
-
-    fn reopen(&self) {
-        let access = self.access.as_ref().map_or(Ok(()), AccessLog::reopen);
-        for result in [self.error.reopen(), access] {
-            if let Err(error) = result {
-                log::error!("{error}");
-            }
-        }
-    }
+/// `--preload`: the application is there before anything is bound, and a failure ends the start
+/// with its traceback and status 1, as under gunicorn.
+fn preload(launch: &Launch, settings: &Settings) -> Result<Preloaded, Failure> {
+    embed::initialize(launch.arguments())?;
+    let preloaded = Python::attach(|py| Preloaded::load(py, settings));
+    preloaded.map_err(|error| match error {
+        NoApp::Fault(reason) => Failure::error(&reason),
+        NoApp::Raised(traceback) => Failure { message: traceback, exit_code: 1 },
+    })
 }
 
 /// The lines that gunicorn logs around the arbiter's own.
 struct Observer {
-    logs: Logs,
+    logs: SharedLogs,
     loaded: Loaded,
 }
 
@@ -218,14 +108,8 @@ impl Hooks for Observer {
     }
 
     fn reopen_logs(&mut self) -> Result<(), HookError> {
-        self.logs.reopen();
+        self.logs.current().reopen();
         Ok(())
-    }
-}
-
-fn warn(loaded: &Loaded) {
-    for warning in &loaded.warnings {
-        log::warn!("{warning}");
     }
 }
 
@@ -237,10 +121,4 @@ impl Forker for SiteForker {
     fn fork(&mut self) -> io::Result<Fork> {
         if embed::is_initialized() { PythonForker::default().fork() } else { SystemForker.fork() }
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(error.source(), |error| error.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

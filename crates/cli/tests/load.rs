@@ -46,8 +46,8 @@ fn the_way_from_arguments_to_settings() {
             1,
         ),
         (
-            &["a:b", "--preload"],
-            "\nError: --preload (preload_app) is a gunicorn setting that rgunicorn does not \
+            &["a:b", "--reload"],
+            "\nError: --reload (reload) is a gunicorn setting that rgunicorn does not \
              support yet",
             1,
         ),

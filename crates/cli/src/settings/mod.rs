@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rgunicorn_arbiter::Address;
+use rgunicorn_arbiter::{Address, Group, User};
 
 mod bind;
 mod def;
@@ -49,6 +49,7 @@ mod tests;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "gunicorn has that many switches")]
 pub struct Settings {
     /// Where the access log goes; `None` keeps none.
     pub accesslog: Option<LogTarget>,
@@ -69,8 +70,12 @@ pub struct Settings {
     pub errorlog: LogTarget,
     /// How long workers may finish their requests once told to stop.
     pub graceful_timeout: Duration,
+    /// The group of the workers; `None` is that of the arbiter.
+    pub group: Option<Group>,
     /// How long a request's head may take.
     pub header_timeout: Duration,
+    /// Whether workers join all groups of their user.
+    pub initgroups: bool,
     /// How long an idle connection waits for its next request; `None` closes after each response.
     pub keepalive: Option<Duration>,
     /// Bytes of a request body; `None` is without limit.
@@ -85,12 +90,22 @@ pub struct Settings {
     pub limit_request_line: usize,
     /// The least severe messages that the error log keeps.
     pub loglevel: LogLevel,
+    /// Where the arbiter's pid is written, relative to `chdir`.
+    pub pidfile: Option<PathBuf>,
+    /// Load the application before the workers are forked.
+    pub preload_app: bool,
     /// Print the configuration, then do as `check_config`.
     pub print_config: bool,
     /// Directories to put before `sys.path`, in the order given.
     pub pythonpath: Vec<OsString>,
+    /// Variables for the application: names, not empty, and values.
+    pub raw_env: Vec<(OsString, OsString)>,
     /// A worker silent for longer is killed and replaced; `None` never.
     pub timeout: Option<Duration>,
+    /// Permissions that Unix sockets do not give, 0 to 0o777.
+    pub umask: u32,
+    /// The user of the workers; `None` is that of the arbiter.
+    pub user: Option<User>,
     /// The kind of workers.
     pub worker_class: WorkerClass,
     /// Worker processes, 1 to [`Options::WORKERS_MAX`](rgunicorn_arbiter::Options::WORKERS_MAX).
@@ -114,16 +129,23 @@ impl Default for Settings {
             config: None,
             errorlog: LogTarget::Standard,
             graceful_timeout: Duration::from_secs(30),
+            group: None,
             header_timeout: Duration::from_secs(30),
+            initgroups: false,
             keepalive: Some(Duration::from_secs(2)),
             limit_request_body: Some(1 << 30),
             limit_request_field_size: 8190,
             limit_request_fields: 100,
             limit_request_line: 4094,
             loglevel: LogLevel::Info,
+            pidfile: None,
+            preload_app: false,
             print_config: false,
             pythonpath: Vec::new(),
+            raw_env: Vec::new(),
             timeout: Some(Duration::from_secs(30)),
+            umask: 0,
+            user: None,
             worker_class: WorkerClass::Sync,
             workers: 1,
             write_timeout: Duration::from_secs(30),

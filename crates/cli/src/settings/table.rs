@@ -4,11 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rgunicorn_arbiter::Options;
+use rgunicorn_arbiter::{Group, Options, User};
 
 use super::value::{
-    INT_MAX, config_location, list, log_level, log_target, number, optional, optional_seconds,
-    seconds, switch, text, worker_class,
+    INT_MAX, account, config_location, environment, list, log_level, log_target, number, optional,
+    optional_seconds, path, seconds, switch, text, umask, worker_class,
 };
 use super::{Definition, Environment, Raw, Rejection, Section, Takes, bind};
 
@@ -323,6 +323,109 @@ pub static SETTINGS: &[Definition] = &[
         },
         help: "Directories for sys.path, between commas.",
         doc: "Each is put at the front of `sys.path`, so that the last one comes first.",
+    },
+    Definition {
+        name: "preload_app",
+        section: Section::ServerMechanics,
+        flags: &["--preload"],
+        takes: Takes::Nothing,
+        environment: None,
+        apply: |raw, settings| {
+            settings.preload_app = raw.switch()?;
+            Ok(())
+        },
+        show: |settings| switch(settings.preload_app),
+        help: "Load the application before the workers are forked.",
+        doc: "Workers share its memory and start at once; connections and threads must not be made at import. An exception ends the start. SIGHUP replaces the workers but does not load the application anew: restart for that. Whether to preload is decided at the start.",
+    },
+    Definition {
+        name: "raw_env",
+        section: Section::ServerMechanics,
+        flags: &["-e", "--env"],
+        takes: Takes::Many("ENV"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.raw_env = environment(raw)?;
+            Ok(())
+        },
+        show: |settings| {
+            let join = |(name, value): &(OsString, OsString)| {
+                format!("{}={}", name.to_string_lossy(), value.to_string_lossy())
+            };
+            list(&settings.raw_env.iter().map(join).collect::<Vec<_>>())
+        },
+        help: "Set an environment variable, NAME=VALUE. May be repeated.",
+        doc: "For the application: the variables are set before it is loaded, in `os.environ` and in the process.",
+    },
+    Definition {
+        name: "pidfile",
+        section: Section::ServerMechanics,
+        flags: &["-p", "--pid"],
+        takes: Takes::One("FILE"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.pidfile = path(raw, "a path, or None")?;
+            Ok(())
+        },
+        show: |settings| optional(settings.pidfile.as_ref().map(|path| path.display())),
+        help: "Write the arbiter's pid to this file.",
+        doc: "Nothing starts while another process lives whose pid is in the file. The file is removed at the end, unless another process has written its own pid. A path is relative to `chdir`.",
+    },
+    Definition {
+        name: "user",
+        section: Section::ServerMechanics,
+        flags: &["-u", "--user"],
+        takes: Takes::One("USER"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.user = account(raw, "a user's name or number, or None")?;
+            Ok(())
+        },
+        show: |settings| optional(settings.user.map(User::uid)),
+        help: "Workers run as this user, by name or number.",
+        doc: "The arbiter stays as it was launched. Unix sockets and log files are given to the user. None: as launched.",
+    },
+    Definition {
+        name: "group",
+        section: Section::ServerMechanics,
+        flags: &["-g", "--group"],
+        takes: Takes::One("GROUP"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.group = account(raw, "a group's name or number, or None")?;
+            Ok(())
+        },
+        show: |settings| optional(settings.group.map(Group::gid)),
+        help: "Workers run as this group, by name or number.",
+        doc: "Unix sockets and log files are given to the group. None: as launched.",
+    },
+    Definition {
+        name: "initgroups",
+        section: Section::ServerMechanics,
+        flags: &["--initgroups"],
+        takes: Takes::Nothing,
+        environment: None,
+        apply: |raw, settings| {
+            settings.initgroups = raw.switch()?;
+            Ok(())
+        },
+        show: |settings| switch(settings.initgroups),
+        help: "Workers join all groups of their user.",
+        doc: "Without, they keep the further groups of the arbiter.",
+    },
+    Definition {
+        name: "umask",
+        section: Section::ServerMechanics,
+        flags: &["-m", "--umask"],
+        takes: Takes::One("INT"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.umask = umask(raw)?;
+            Ok(())
+        },
+        show: |settings| settings.umask.to_string(),
+        help: "Permissions that Unix sockets do not give, as a file mode.",
+        doc: "A number that begins with 0 is octal, `0x` works too. 0 lets everybody connect.",
     },
     Definition {
         name: "accesslog",

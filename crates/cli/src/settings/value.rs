@@ -1,8 +1,13 @@
 //! From what was said to what it means: the parsers and printers that rows of the table share.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
+
+use rgunicorn_arbiter::AccountError;
 
 use super::{ConfigLocation, LogLevel, LogTarget, Raw, Rejection, WorkerClass};
 
@@ -62,6 +67,58 @@ pub(super) fn config_location(raw: &Raw) -> Result<ConfigLocation, Rejection> {
         ConfigLocation::Module(name) if name.is_empty() => Err(Rejection::allowed(ALLOWED)),
         _ => Ok(location),
     }
+}
+
+/// A user or a group, by name or number.
+pub(super) fn account<A>(raw: &Raw, allowed: &'static str) -> Result<Option<A>, Rejection>
+where
+    A: FromStr<Err = AccountError>,
+{
+    let text = match raw {
+        Raw::None => return Ok(None),
+        Raw::Int(number) => number.to_string(),
+        raw => raw.word(allowed)?.to_owned(),
+    };
+    let account = text.parse();
+    account.map(Some).map_err(|error| Rejection::allowed(format!("{allowed}; {error}")))
+}
+
+/// Variables, each as `NAME=VALUE`.
+pub(super) fn environment(raw: &Raw) -> Result<Vec<(OsString, OsString)>, Rejection> {
+    const ALLOWED: &str = "one or more of NAME=VALUE";
+    let variable = |item: &Raw| {
+        let text = item.text(ALLOWED)?.as_bytes();
+        let equals = text.iter().position(|byte| *byte == b'=').filter(|position| *position > 0);
+        let (name, value) = equals
+            .and_then(|position| Some((text.get(..position)?, text.get(position + 1..)?)))
+            .filter(|_| !text.contains(&0))
+            .ok_or_else(|| Rejection::allowed(ALLOWED))?;
+        Ok((OsStr::from_bytes(name).to_owned(), OsStr::from_bytes(value).to_owned()))
+    };
+    raw.items().iter().map(variable).collect()
+}
+
+/// A path, if any.
+pub(super) fn path(raw: &Raw, allowed: &'static str) -> Result<Option<PathBuf>, Rejection> {
+    match raw {
+        Raw::None => Ok(None),
+        raw if raw.text(allowed)?.is_empty() => Err(Rejection::allowed(allowed)),
+        raw => Ok(Some(raw.text(allowed)?.into())),
+    }
+}
+
+/// Permission bits. gunicorn reads `022` as C does: octal.
+pub(super) fn umask(raw: &Raw) -> Result<u32, Rejection> {
+    let octal = match raw {
+        Raw::Text(text) => text.to_str().and_then(|text| text.trim().strip_prefix('0')),
+        _ => None,
+    };
+    let is_octal = |digits: &&str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    let bits = match octal.filter(|digits| !digits.is_empty()).filter(is_octal) {
+        Some(digits) => i64::from_str_radix(digits, 8).map_or(Raw::None, Raw::Int),
+        None => raw.clone(),
+    };
+    number(&bits, 0, 0o777).map_err(|_| Rejection::allowed("permission bits, 0 to 0o777"))
 }
 
 pub(super) fn worker_class(raw: &Raw) -> Result<WorkerClass, Rejection> {

@@ -72,7 +72,7 @@ impl Server {
         let address = ([127, 0, 0, 1], 0).into();
         let mut server = Self { address, child, lines, log: Vec::new() };
         let line = server.wait_for("Listening at: http://");
-        let address = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next());
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split([' ', ',']).next());
         server.address = address.unwrap().parse().unwrap();
         server.wait_for("Booting worker with pid");
         server

@@ -1,0 +1,215 @@
+//! What the workers are made of: settings, logs, and an application.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use rgunicorn_arbiter::{Options, ReloadError, Worker, WorkerError, WorkerProcess};
+use rgunicorn_workers::{Server, WsgiHandler};
+use rgunicorn_wsgi::{App, EnvironOptions, LoadError, Spec};
+
+use crate::environment::Environment;
+use crate::load::{Command, Launch, Loaded, enter, load};
+use crate::logs::{Logs, SharedLogs};
+use crate::settings::Settings;
+use crate::{embed, python};
+
+/// What clients are told, and applications find in `SERVER_SOFTWARE`.
+const SERVER_SOFTWARE: &str = concat!("rgunicorn/", env!("CARGO_PKG_VERSION"));
+
+/// What the workers are made of.
+pub(crate) struct Site {
+    launch: Launch,
+    logs: SharedLogs,
+    preloaded: Option<Preloaded>,
+    /// What the last reload replaced, until the next one.
+    previous: Option<Settings>,
+    settings: Settings,
+}
+
+/// An application that was loaded before the workers were forked.
+pub(crate) struct Preloaded {
+    app: App,
+    environment: Environment,
+}
+
+impl Site {
+    pub(crate) fn new(
+        launch: Launch,
+        settings: Settings,
+        logs: SharedLogs,
+        preloaded: Option<Preloaded>,
+    ) -> Self {
+        Self { launch, logs, preloaded, previous: None, settings }
+    }
+
+    fn handler(&mut self, py: Python<'_>) -> Result<WsgiHandler, WorkerError> {
+        // The worker is a process of its own, so that nobody else misses what it takes.
+        let app = match self.preloaded.take() {
+            Some(preloaded) => preloaded.app,
+            None => load_app(py, &self.settings).map_err(|error| match error {
+                NoApp::Fault(reason) => WorkerError::AppLoad(reason.into()),
+                NoApp::Raised(traceback) => WorkerError::Failed(traceback.into()),
+            })?,
+        };
+        WsgiHandler::new(py, app).map_err(|error| WorkerError::Failed(error.into()))
+    }
+
+    /// Lays the environment of `settings` over that of the start, for what is preloaded.
+    fn change_environment(&mut self, settings: &Settings) -> Result<(), ReloadError> {
+        let Some(preloaded) = &mut self.preloaded else {
+            return Ok(());
+        };
+        Python::attach(|py| {
+            preloaded.environment.restore(py)?;
+            preloaded.environment = Environment::apply(py, &settings.raw_env)?;
+            Ok(())
+        })
+        .map_err(|error: PyErr| ReloadError::new(error))
+    }
+}
+
+impl Worker for Site {
+    fn run(&mut self, process: WorkerProcess) -> Result<(), WorkerError> {
+        embed::initialize(self.launch.arguments())
+            .map_err(|error| WorkerError::Failed(error.into()))?;
+        let handler = Python::attach(|py| {
+            Environment::apply(py, &self.settings.raw_env)
+                .map_err(|error| WorkerError::Failed(error.into()))?;
+            self.handler(py)
+        })?;
+        Server::new(handler, worker_options(&self.settings)).log(self.logs.current()).run(process)
+    }
+
+    fn reload(&mut self) -> Result<Option<Options>, ReloadError> {
+        // The config file is to see the environment as it was at the start.
+        self.change_environment(&Settings::default())?;
+        let loaded = match load(&self.launch) {
+            Ok(Command::Serve(loaded)) => *loaded,
+            // The arguments are those of the start, which asked for a server.
+            Ok(Command::Print(_)) => return Ok(None),
+            Err(failure) => {
+                self.change_environment(&self.settings.clone())?;
+                return Err(ReloadError::new(failure.reason().to_owned()));
+            }
+        };
+        self.change_environment(&loaded.settings)?;
+        self.logs.replace(Logs::open(&loaded.settings).map_err(ReloadError::new)?);
+        warn(&loaded);
+        if self.preloaded.is_some() {
+            log::warn!("preload_app: a reload does not load the application anew, a restart does");
+        }
+        self.previous = Some(std::mem::replace(&mut self.settings, loaded.settings));
+        Ok(Some(arbiter_options(&self.settings)))
+    }
+
+    fn reload_abandoned(&mut self) {
+        let Some(previous) = self.previous.take() else {
+            return;
+        };
+        self.settings = previous;
+        // What cannot be had again stays as the reload left it: the old workers serve on.
+        if let Err(failure) = enter(&self.settings.chdir) {
+            log::error!("{}", failure.reason());
+        }
+        match Logs::open(&self.settings) {
+            Ok(logs) => self.logs.replace(logs),
+            Err(error) => log::error!("{error}"),
+        }
+        if let Err(error) = self.change_environment(&self.settings.clone()) {
+            log::error!("{}", chain(&error));
+        }
+    }
+}
+
+impl Preloaded {
+    /// Loads the application in the arbiter, as the workers would.
+    ///
+    /// # Errors
+    ///
+    /// There is no application.
+    pub(crate) fn load(py: Python<'_>, settings: &Settings) -> Result<Self, NoApp> {
+        let raised = |error: PyErr| NoApp::Raised(error.to_string());
+        let environment = Environment::apply(py, &settings.raw_env).map_err(raised)?;
+        let app = load_app(py, settings)?;
+        let threads = python::other_threads(py).map_err(raised)?;
+        if threads > 0 {
+            log::warn!(
+                "preload_app: the application has started {threads} threads; workers are \
+                        forked without them"
+            );
+        }
+        python::freeze(py).map_err(raised)?;
+        Ok(Self { app, environment })
+    }
+}
+
+/// Why there is no application, in words for the log.
+pub(crate) enum NoApp {
+    /// What was asked for is not there, or is no application: gunicorn's exit code 4.
+    Fault(String),
+    /// A module raised an exception, whose traceback this is: gunicorn's exit code 3.
+    Raised(String),
+}
+
+impl From<LoadError> for NoApp {
+    fn from(error: LoadError) -> Self {
+        match error.traceback() {
+            Some(traceback) => Self::Raised(traceback.trim_end().to_owned()),
+            None => Self::Fault(error.to_string()),
+        }
+    }
+}
+
+/// Loads the application as `settings` say: also the module path is theirs.
+pub(crate) fn load_app(py: Python<'_>, settings: &Settings) -> Result<App, NoApp> {
+    let spec: Spec = settings.wsgi_app.parse().map_err(|error| NoApp::Fault(chain(&error)))?;
+    python::prepare_path(py, settings).map_err(|error| NoApp::Raised(error.to_string()))?;
+    let environ = EnvironOptions::default()
+        .server_software(SERVER_SOFTWARE)
+        .multiprocess(settings.workers > 1);
+    Ok(App::load(py, &spec, environ)?)
+}
+
+pub(crate) fn arbiter_options(settings: &Settings) -> Options {
+    let options = Options::new(settings.workers)
+        .timeout(settings.timeout)
+        .graceful_timeout(settings.graceful_timeout)
+        .backlog(settings.backlog)
+        // Absolute: the arbiter may stand elsewhere by the time that it removes the file.
+        .pidfile(settings.pidfile.as_ref().map(|path| settings.chdir.join(path)))
+        .user(settings.user)
+        .group(settings.group)
+        .initgroups(settings.initgroups)
+        .umask(settings.umask)
+        .scheme("http");
+    settings.bind.iter().cloned().fold(options, Options::bind)
+}
+
+fn worker_options(settings: &Settings) -> rgunicorn_workers::Options {
+    let http1 = rgunicorn_http1::Config::new()
+        .limit_request_line(settings.limit_request_line)
+        .limit_request_fields(settings.limit_request_fields)
+        .limit_request_field_size(settings.limit_request_field_size)
+        .server("rgunicorn");
+    let mut options = rgunicorn_workers::Options::default();
+    options.http1 = Arc::new(http1);
+    options.header_timeout = settings.header_timeout;
+    options.body_timeout = settings.body_timeout;
+    options.write_timeout = settings.write_timeout;
+    options.keepalive = settings.keepalive;
+    options.limit_request_body = settings.limit_request_body;
+    options
+}
+
+/// Tells the operator what is worth a look in the settings.
+pub(crate) fn warn(loaded: &Loaded) {
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(error.source(), |error| error.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,169 @@
+//! Settings whose effect only a running server shows.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use nix::sys::signal::Signal;
+use support::{Server, command, directory, run};
+
+/// Answers with what `/NAME` has in the environment, by both ways to look.
+const ENVIRONMENT: &str = "import os\n\
+    from subprocess import check_output\n\
+    AT_IMPORT = os.environ.get('COLOUR')\n\
+    def app(environ, start_response):\n    \
+        name = environ['PATH_INFO'][1:]\n    \
+        start_response('200 OK', [])\n    \
+        child = check_output(['/bin/sh', '-c', 'echo $' + name]).decode().strip()\n    \
+        return [f'{AT_IMPORT} {os.environ.get(name)} {child}'.encode()]\n";
+
+#[test]
+fn variables_are_there_before_the_application() {
+    let temporary = directory(&[
+        ("shop.py", ENVIRONMENT),
+        ("gunicorn.conf.py", "import os\nassert 'COLOUR' not in os.environ\n"),
+    ]);
+    for preload in [&[][..], &["--preload"]] {
+        let line = [&["shop:app", "-e", "COLOUR=red", "--env", "SIZE=a=b"], preload].concat();
+        let mut server = Server::start(temporary.path(), command(), &line);
+        assert_eq!(server.get("/COLOUR"), "red red red", "{preload:?}");
+        assert_eq!(server.get("/SIZE"), "red a=b a=b");
+        // The config file looks again, and must not see them.
+        server.signal(Signal::SIGHUP);
+        server.wait_for("Worker exiting");
+        assert_eq!(server.get("/COLOUR"), "red red red", "{preload:?}");
+        let (status, log) = server.stop(Signal::SIGTERM);
+        assert!(status.success(), "{log:?}");
+    }
+}
+
+const PRELOADED: &str = "import gc, os\n\
+    IMPORTED_IN = os.getpid()\n\
+    def app(environ, start_response):\n    \
+        start_response('200 OK', [])\n    \
+        frozen = gc.get_freeze_count() > 1000\n    \
+        return [f'{IMPORTED_IN} {os.getpid()} {frozen}'.encode()]\n";
+
+#[test]
+fn the_application_is_loaded_once_for_all_workers() {
+    let temporary = directory(&[("shop.py", PRELOADED)]);
+    let mut server =
+        Server::start(temporary.path(), command(), &["shop:app", "--preload", "-w", "2"]);
+    let arbiter = server.pid().to_string();
+    let answer = server.get("/");
+    let [imported, worker, frozen] = answer.split(' ').collect::<Vec<_>>()[..] else {
+        panic!("{answer}");
+    };
+    assert_eq!((imported, frozen), (arbiter.as_str(), "True"));
+    assert_ne!(worker, arbiter);
+
+    server.signal(Signal::SIGHUP);
+    server.wait_for("preload_app: a reload does not load the application anew");
+    server.wait_for("Worker exiting");
+    server.wait_for("Worker exiting");
+    assert!(server.get("/").starts_with(&arbiter));
+    let (status, log) = server.stop(Signal::SIGTERM);
+    assert!(status.success(), "{log:?}");
+}
+
+#[test]
+fn an_application_that_cannot_be_preloaded_ends_the_start() {
+    let temporary = directory(&[("broken.py", "def app(): pass\n1 / 0\n"), ("empty.py", "")]);
+    let attempt = |app| run(temporary.path(), command().args([app, "--preload", "-b", ":0"]));
+    let (status, _, errors) = attempt("broken:app");
+    assert_eq!(status, Some(1));
+    assert!(errors.starts_with("Traceback (most recent call last):\n"), "{errors}");
+    assert!(errors.ends_with("ZeroDivisionError: division by zero\n"), "{errors}");
+    let (status, _, errors) = attempt("empty:app");
+    assert_eq!(status, Some(1));
+    assert_eq!(errors, "\nError: Failed to find attribute 'app' in 'empty'.\n");
+}
+
+const IDENTITY: &str = "import os\n\
+    def app(environ, start_response):\n    \
+        start_response('200 OK', [])\n    \
+        return [f'{os.getuid()} {os.getgid()}'.encode()]\n";
+
+#[test]
+fn workers_run_as_somebody_else_and_can_reopen_their_logs() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can become somebody else");
+        return;
+    }
+    let temporary = directory(&[("shop.py", IDENTITY)]);
+    fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let socket = temporary.path().join("socket");
+    let line = format!(
+        "shop:app --user 65534 --group 65534 --umask 077 --pid shop.pid --chdir . \
+         --access-logfile access.log --bind unix:{}",
+        socket.display()
+    );
+    let line: Vec<_> = line.split(' ').collect();
+    let mut server = Server::start(temporary.path(), command(), &line);
+    assert_eq!(server.get("/"), "65534 65534");
+
+    let of = |name: &str| fs::metadata(temporary.path().join(name)).unwrap();
+    assert_eq!((of("access.log").uid(), of("access.log").gid()), (65534, 65534));
+    assert_eq!((of("socket").uid(), of("socket").mode() & 0o777), (65534, 0o700));
+    let pidfile = temporary.path().join("shop.pid");
+    assert_eq!(fs::read_to_string(&pidfile).unwrap(), format!("{}\n", server.pid()));
+
+    let second = run(temporary.path(), command().args(["shop:app", "-p", "shop.pid", "-b", ":0"]));
+    assert_eq!(second.0, Some(1));
+    assert!(second.2.contains(&format!("Already running on PID {}", server.pid())), "{second:?}");
+
+    // A worker, which could not create the file, finds the one that the arbiter made.
+    fs::rename(temporary.path().join("access.log"), temporary.path().join("old.log")).unwrap();
+    server.signal(Signal::SIGUSR1);
+    server.wait_for("Handling signal: usr1");
+    let lines = |name: &str| {
+        fs::read_to_string(temporary.path().join(name)).unwrap_or_default().lines().count()
+    };
+    let before = lines("old.log");
+    for round in 1.. {
+        server.get("/");
+        if lines("access.log") > 0 {
+            break;
+        }
+        assert!(round < 10_000, "the log was never reopened; {before} lines went to the old one");
+    }
+    let (status, log) = server.stop(Signal::SIGTERM);
+    assert!(status.success(), "{log:?}");
+    assert!(!pidfile.exists());
+}
+
+const GENERATION: &str = "import os\n\
+    if os.path.exists('broken'): raise RuntimeError('broken release')\n\
+    def app(environ, start_response):\n    \
+        start_response('200 OK', [])\n    \
+        return [os.environ['RELEASE'].encode()]\n";
+
+#[test]
+fn an_abandoned_reload_leaves_settings_and_logs_as_they_were() {
+    let temporary = directory(&[
+        ("shop.py", GENERATION),
+        ("gunicorn.conf.py", "raw_env = ['RELEASE=one']\naccesslog = 'one.log'\n"),
+    ]);
+    let here = |name: &str| temporary.path().join(name);
+    let mut server = Server::start(temporary.path(), command(), &["shop:app"]);
+    assert_eq!(server.get("/"), "one");
+    fs::write(here("gunicorn.conf.py"), "raw_env = ['RELEASE=two']\naccesslog = 'two.log'\n")
+        .unwrap();
+    fs::write(here("broken"), "").unwrap();
+    server.signal(Signal::SIGHUP);
+    server.wait_for("RuntimeError: broken release");
+    server.wait_for("exited with code 3");
+    fs::remove_file(here("broken")).unwrap();
+
+    // The successor of a killed worker is made of what its predecessor was made of.
+    let [worker] = server.workers()[..] else { panic!("{:?}", server.workers()) };
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(worker.try_into().unwrap()), Signal::SIGKILL)
+        .unwrap();
+    server.wait_for("Booting worker with pid");
+    assert_eq!(server.get("/"), "one");
+    let (status, log) = server.stop(Signal::SIGTERM);
+    assert!(status.success(), "{log:?}");
+    assert_eq!(fs::read_to_string(here("one.log")).unwrap().lines().count(), 2);
+    assert_eq!(fs::read_to_string(here("two.log")).unwrap(), "");
+}
