@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rgunicorn_arbiter::Address;
 use rgunicorn_http1::{Connection, RequestHead, ResponseHead, error_response};
 
-use crate::context::Context;
+use crate::context::{Context, SLOW_REQUEST};
 use crate::handler::ConnectionError;
 use crate::output::Output;
 use crate::poller::{Interest, Token};
@@ -95,7 +95,7 @@ impl Client {
     /// [`ConnectionError::Response`]: a second head, or one that is not valid.
     pub fn send_head(&mut self, head: &ResponseHead<'_>) -> Result<(), ConnectionError> {
         let inner = &mut *self.inner;
-        if inner.context.was_told_since(inner.started) {
+        if inner.started.elapsed() > SLOW_REQUEST && inner.context.is_told() {
             inner.http.close_after_response();
         }
         inner.http.send_response(head, SystemTime::now(), &mut inner.output.head)?;

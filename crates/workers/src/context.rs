@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rgunicorn_arbiter::{Address, Heartbeat};
@@ -22,18 +22,15 @@ pub(crate) struct Context {
     pub(crate) wake: OwnedFd,
 }
 
-/// What began later than this was begun by a reactor that had looked for commands just before.
-const RECENT: Duration = Duration::from_millis(1);
-
 impl Context {
-    /// Whether a command has come in the midst of a request that began at `started`. It is most
-    /// likely to stop, so the response had better be its connection's last. Only slow requests
-    /// pay the system call for the look.
-    pub(crate) fn was_told_since(&self, started: Instant) -> bool {
-        if started.elapsed() < RECENT {
-            return false;
-        }
+    /// Whether a command waits. It is most likely one to stop, so a response that begins now had
+    /// better be its connection's last.
+    pub(crate) fn is_told(&self) -> bool {
         let mut fds = [PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 }
+
+/// A request that takes longer is worth a system call to look for commands; the reactor looked
+/// just before a shorter one.
+pub(crate) const SLOW_REQUEST: Duration = Duration::from_millis(1);

@@ -46,6 +46,17 @@ impl Output {
         self.head.len() + self.tail.len()
     }
 
+    /// Where the framing that follows everything else goes.
+    pub(crate) fn end(&mut self) -> &mut BytesMut {
+        if self.rest.is_empty() { &mut self.head } else { &mut self.tail }
+    }
+
+    /// Gives back the memory of buffers that are empty.
+    pub(crate) fn release(&mut self) {
+        debug_assert!(self.is_empty(), "what is under way is not thrown away");
+        *self = Self::default();
+    }
+
     pub(crate) fn set_rest_bytes(&mut self, data: Bytes) {
         debug_assert!(self.rest.is_empty(), "a body has one end");
         self.rest = Rest::Bytes(data);

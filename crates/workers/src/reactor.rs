@@ -67,6 +67,8 @@ pub(crate) struct Reactor<'a, H, L> {
     /// The output buffer that is lent to whoever is being answered.
     spare: BytesMut,
     timers: Timers,
+    /// The last request took long enough for commands to have come meanwhile.
+    was_slow: bool,
 }
 
 impl<'a, H: Handler, L: RequestLog> Reactor<'a, H, L> {
@@ -105,6 +107,7 @@ impl<'a, H: Handler, L: RequestLog> Reactor<'a, H, L> {
             slots: Slots::default(),
             spare: BytesMut::with_capacity(WRITE_BUFFER_BYTES),
             timers: Timers::default(),
+            was_slow: false,
         })
     }
 
@@ -164,6 +167,7 @@ impl<'a, H: Handler, L: RequestLog> Reactor<'a, H, L> {
             let Some(token) = self.pipelined.pop_front() else { break };
             if let Some((client, _)) = self.slots.take(token) {
                 self.advance(token, client);
+                self.look_for_commands()?;
             }
         }
         while let Some(token) = self.events.token(index) {
@@ -172,20 +176,32 @@ impl<'a, H: Handler, L: RequestLog> Reactor<'a, H, L> {
                 woken = true;
             } else if self.listener_of(token).is_some() {
                 incoming = true;
-            } else {
+            } else if self.life != Life::Stopped {
                 self.connection_ready(token);
+                self.look_for_commands()?;
             }
         }
         let busy = index > usize::from(incoming) + usize::from(woken) || !self.pipelined.is_empty();
         if woken {
             self.obey_commands()?;
         }
-        if incoming && self.life == Life::Running {
+        if !incoming {
+            self.deferred = None;
+        } else if self.life == Life::Running {
             self.accept_incoming(busy)?;
         }
         if self.resume.is_some_and(|at| at <= self.now) {
             self.resume = None;
             self.listen()?;
+        }
+        Ok(())
+    }
+
+    /// After a slow request, so that one who waits for us to stop need not wait for all requests
+    /// of this turn.
+    fn look_for_commands(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.was_slow) && self.context.is_told() {
+            self.obey_commands()?;
         }
         Ok(())
     }

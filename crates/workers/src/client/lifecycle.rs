@@ -193,8 +193,8 @@ impl Client {
         let inner = &mut *self.inner;
         inner.body = Body::Empty;
         inner.body_bytes = 0;
-        let ended = !inner.truncated
-            && inner.http.send_end(Headers::empty(), &mut inner.output.tail).is_ok();
+        let ended =
+            !inner.truncated && inner.http.send_end(Headers::empty(), inner.output.end()).is_ok();
         inner.output.flush(&inner.stream)?;
         Ok(if !inner.output.is_empty() {
             Next::Flush
@@ -217,6 +217,7 @@ impl Client {
     /// Makes room for the next request.
     pub(crate) fn start_next_cycle(&mut self) -> Result<(), ConnectionError> {
         self.inner.http.start_next_cycle()?;
+        self.inner.output.release();
         self.inner.status = 0;
         Ok(())
     }

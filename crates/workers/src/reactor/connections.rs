@@ -10,6 +10,7 @@ use rgunicorn_http1::{Event, ProtocolError, RequestHead, error_response};
 use super::{Life, Reactor};
 use crate::access::RequestLog;
 use crate::client::{Client, Next};
+use crate::context::SLOW_REQUEST;
 use crate::handler::Handler;
 use crate::poller::{Interest, Token};
 use crate::serve::serve_one;
@@ -114,6 +115,7 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
         self.context.heartbeat.beat();
         self.pace.record(served.duration);
         self.now = served.finished;
+        self.was_slow = served.duration > SLOW_REQUEST;
         if served.last {
             self.life = Life::Stopped;
         }
