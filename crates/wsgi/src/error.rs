@@ -152,8 +152,18 @@ impl LoadError {
     }
 }
 
-/// The text of `traceback.print_exception`; the bare exception should even that fail.
-pub(crate) fn format_exception(py: Python<'_>, error: &PyErr) -> String {
+/// An exception as Python prints it, with its traceback and the chain of causes; the bare
+/// exception should even that fail.
+///
+/// ```
+/// use rgunicorn_wsgi::format_exception;
+/// use rgunicorn_wsgi::pyo3::{Python, exceptions::PyValueError};
+///
+/// Python::initialize();
+/// let text = Python::attach(|py| format_exception(py, &PyValueError::new_err("no")));
+/// assert_eq!(text, "ValueError: no\n");
+/// ```
+pub fn format_exception(py: Python<'_>, error: &PyErr) -> String {
     // Before Python 3.12 the exception does not know its traceback yet.
     let parts = (error.get_type(py), error.value(py), error.traceback(py));
     py.import("traceback")

@@ -24,7 +24,7 @@ mod target;
 pub use pyo3;
 
 pub use crate::app::App;
-pub use crate::error::{AppError, LoadError, Violation};
+pub use crate::error::{AppError, LoadError, Violation, format_exception};
 pub use crate::exchange::Exchange;
 pub use crate::import::{Spec, SpecError};
 pub use crate::options::EnvironOptions;
