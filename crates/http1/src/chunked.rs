@@ -183,9 +183,9 @@ const EXTENSIONS_LIMIT: usize = 16 * 1024;
 /// # Examples
 ///
 /// ```
-/// # use rgunicorn_http1::{Chunk, Connection, Config, ResponseHead};
+/// # use rgunicorn_http1::{Chunk, Config, Connection, Peer, ResponseHead};
 /// # use std::time::SystemTime;
-/// # let mut http = Connection::new(Config::new().into());
+/// # let mut http = Connection::new(Config::new().into(), Peer::Local);
 /// # let mut output = bytes::BytesMut::new();
 /// # http.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
 /// # http.next_event()?;

@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 
-/// Limits on what a peer may send, under gunicorn's names and with gunicorn's defaults, and the
-/// name that responses carry. One `Config` is shared by all connections.
+use crate::forwarded::SecureSchemeHeaders;
+use crate::trusted_peers::TrustedPeers;
+
+/// Limits on what a peer may send and whom to trust, under gunicorn's names and with gunicorn's
+/// defaults, and the name that responses carry. One `Config` is shared by all connections.
 ///
 /// # Examples
 ///
@@ -16,6 +19,9 @@ use bytes::Bytes;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
+    /// The peers whose [`secure_scheme_headers`](Self::secure_scheme_headers) count. Default
+    /// `127.0.0.1,::1`.
+    pub forwarded_allow_ips: TrustedPeers,
     /// Bytes of a request line, without its line end. 0: no limit but [`Config::HEAD_LIMIT`].
     /// Default 4094. Beyond it: 414.
     pub limit_request_line: usize,
@@ -25,6 +31,9 @@ pub struct Config {
     /// Bytes of one field line with its line end, as gunicorn counts. 0: no limit but
     /// [`Config::HEAD_LIMIT`]. Default 8190. Beyond it: 431.
     pub limit_request_field_size: usize,
+    /// What a trusted peer says to let a request count as `https`. Default: gunicorn's three, see
+    /// [`SecureSchemeHeaders::default`].
+    pub secure_scheme_headers: SecureSchemeHeaders,
     /// Value of the `Server` field. Default `None`: responses do not name the server.
     pub server: Option<Bytes>,
 }
@@ -38,14 +47,23 @@ impl Config {
     /// Fields that a section may have, whatever the settings say; gunicorn's own ceiling.
     pub const FIELDS_LIMIT: usize = 32_768;
 
-    /// The default limits, and no `Server` field.
+    /// gunicorn's defaults, and no `Server` field.
     pub fn new() -> Self {
         Self {
+            forwarded_allow_ips: TrustedPeers::default(),
             limit_request_line: 4094,
             limit_request_fields: 100,
             limit_request_field_size: 8190,
+            secure_scheme_headers: SecureSchemeHeaders::default(),
             server: None,
         }
+    }
+
+    /// Sets [`Config::forwarded_allow_ips`].
+    #[must_use]
+    pub fn forwarded_allow_ips(mut self, peers: TrustedPeers) -> Self {
+        self.forwarded_allow_ips = peers;
+        self
     }
 
     /// Sets [`Config::limit_request_line`], in bytes.
@@ -66,6 +84,13 @@ impl Config {
     #[must_use]
     pub fn limit_request_field_size(mut self, size_bytes: usize) -> Self {
         self.limit_request_field_size = size_bytes;
+        self
+    }
+
+    /// Sets [`Config::secure_scheme_headers`]; none at all lets every request be `http`.
+    #[must_use]
+    pub fn secure_scheme_headers(mut self, headers: SecureSchemeHeaders) -> Self {
+        self.secure_scheme_headers = headers;
         self
     }
 

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::encode::{self, Exchange, Plan};
 use crate::error::{ProtocolError, SendError};
 use crate::event::Event;
+use crate::forwarded::Peer;
 use crate::framing::Framing;
 use crate::request_line::{MethodKind, Version};
 use crate::response::{Headers, ResponseHead};
@@ -26,14 +27,18 @@ use crate::state::{Client, Server, State, Step};
 /// # Examples
 ///
 /// ```
-/// use rgunicorn_http1::{Config, Connection, Event};
+/// use rgunicorn_http1::{Config, Connection, Event, Peer};
 ///
-/// let mut http = Connection::new(Config::new().into());
+/// let mut http = Connection::new(Config::new().into(), Peer::Ip([192, 0, 2, 7].into()));
 /// http.receive_data(b"GET /path HTTP/1.1\r\nHost: example.com\r\n\r\n");
 /// let Event::Request(head) = http.next_event()? else { panic!("the head is complete") };
 /// assert_eq!(head.target(), b"/path");
 /// # Ok::<(), rgunicorn_http1::ProtocolError>(())
 /// ```
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about the connection or the exchange"
+)]
 pub struct Connection {
     config: Arc<Config>,
     /// Received, not yet given out. Without heap memory while idle.
@@ -46,11 +51,17 @@ pub struct Connection {
     closing: bool,
     /// The peer will send nothing more.
     eof: bool,
+    /// The peer may speak for the client.
+    trusted: bool,
 }
 
 impl Connection {
     /// A connection on which nothing was received.
-    pub fn new(config: Arc<Config>) -> Self {
+    ///
+    /// The peer is the one that the socket knows, a proxy if there is one; it decides whether
+    /// [`Config::secure_scheme_headers`] count.
+    pub fn new(config: Arc<Config>, peer: Peer) -> Self {
+        let trusted = config.forwarded_allow_ips.contains(peer);
         Self {
             config,
             input: BytesMut::new(),
@@ -63,6 +74,7 @@ impl Connection {
             expects_continue: false,
             closing: false,
             eof: false,
+            trusted,
         }
     }
 
@@ -259,7 +271,9 @@ impl Connection {
 
     fn read_head(&mut self) -> Result<Event, ProtocolError> {
         let Client::Idle(reader) = &mut self.state.client else { return Ok(Event::Paused) };
-        let Some((head, line, verdict)) = reader.read(&mut self.input, &self.config)? else {
+        let forwarded = self.trusted.then_some(&self.config.secure_scheme_headers);
+        let Some((head, line, verdict)) = reader.read(&mut self.input, &self.config, forwarded)?
+        else {
             if !self.eof {
                 return Ok(Event::NeedData);
             }
@@ -314,7 +328,7 @@ mod tests {
     #[test]
     fn an_idle_connection_is_small_and_owns_no_buffer() {
         assert!(size_of::<Connection>() <= 128, "{}", size_of::<Connection>());
-        let mut http = Connection::new(Config::new().into());
+        let mut http = Connection::new(Config::new().into(), Peer::Local);
         // In two pieces, so that the buffer is filled anew, extended, split and drained.
         for piece in [
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na",

@@ -73,6 +73,9 @@ pub enum ProtocolError {
         /// Bytes allowed, without the line end.
         limit: usize,
     },
+    /// Fields of a trusted forwarder that contradict each other about the scheme.
+    #[error("contradictory secure scheme headers")]
+    Scheme,
     /// A field section longer than [`Config::HEAD_LIMIT`](crate::Config::HEAD_LIMIT).
     #[error("header section exceeds {limit} bytes")]
     SectionTooLong {
@@ -125,6 +128,7 @@ impl ProtocolError {
             | Self::LineEnd
             | Self::Method
             | Self::RequestLine
+            | Self::Scheme
             | Self::Target
             | Self::TrailerName
             | Self::TransferEncoding

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::config::Config;
 use crate::error::ProtocolError;
 use crate::fields::{Fields, Span};
+use crate::forwarded::{Scheme, SchemeReader, SecureSchemeHeaders};
 use crate::framing::Framing;
 use crate::policy::{self, Verdict};
 use crate::request_line::{LineReader, RequestLine, Version};
@@ -20,6 +21,7 @@ pub struct RequestHead {
     framing: Framing,
     keep_alive: bool,
     method: Span,
+    scheme: Scheme,
     target: Span,
     version: Version,
 }
@@ -34,6 +36,13 @@ impl RequestHead {
     /// The request-target as received, in one of the forms of RFC 9112 §3.2: bytes 0x21 to 0x7E.
     pub fn target(&self) -> &[u8] {
         self.target.of(self.fields.bytes())
+    }
+
+    /// Whether the client sees the server through TLS, as far as a trusted peer tells:
+    /// [`Config::forwarded_allow_ips`](crate::Config::forwarded_allow_ips) says who is one, and
+    /// [`Config::secure_scheme_headers`](crate::Config::secure_scheme_headers) by which fields.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// The version that the peer follows; anything above HTTP/1.1 counts as that.
@@ -94,11 +103,13 @@ impl HeadReader {
         }
     }
 
-    /// The head, cut off from `input`, with what it decides; `None` while it is incomplete.
+    /// The head, cut off from `input`, with what it decides; `None` while it is incomplete. A peer
+    /// that is not trusted has no `forwarded` headers.
     pub(crate) fn read(
         &mut self,
         input: &mut BytesMut,
         config: &Config,
+        forwarded: Option<&SecureSchemeHeaders>,
     ) -> Result<Option<(RequestHead, RequestLine, Verdict)>, ProtocolError> {
         if let Self::Line(reader) = self {
             let Some((line, fields_start)) = reader.read(input, config)? else { return Ok(None) };
@@ -107,12 +118,13 @@ impl HeadReader {
         let Self::Fields(line, section) = self else { return Ok(None) };
         let Some(end) = section.end(input, config)? else { return Ok(None) };
         let fields = Fields::parse(take(input, end), section.start(), section.fields())?;
-        let verdict = policy::judge(line, fields.iter())?;
+        let verdict = policy::judge(line, fields.iter(), SchemeReader::new(forwarded))?;
         let head = RequestHead {
             fields,
             framing: verdict.framing,
             keep_alive: verdict.keep_alive,
             method: line.method,
+            scheme: verdict.scheme,
             target: line.target,
             version: line.version,
         };
@@ -142,7 +154,7 @@ mod tests {
 
     fn read(input: &str) -> Result<Option<RequestHead>, ProtocolError> {
         HeadReader::default()
-            .read(&mut BytesMut::from(input), &Config::new())
+            .read(&mut BytesMut::from(input), &Config::new(), None)
             .map(|read| read.map(|(head, ..)| head))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::abnf;
 use crate::error::ProtocolError;
+use crate::forwarded::{Scheme, SchemeReader};
 use crate::framing::{Framing, TransferEncoding};
 use crate::request_line::{MethodKind, RequestLine, Version};
 use crate::target;
@@ -14,18 +15,22 @@ pub(crate) struct Verdict {
     pub(crate) keep_alive: bool,
     /// The peer waits for `100 Continue` before it sends the body.
     pub(crate) expects_continue: bool,
+    /// How the client sees the server.
+    pub(crate) scheme: Scheme,
 }
 
 /// Judges a request by its line and its fields.
 pub(crate) fn judge<'a>(
     line: &RequestLine,
     fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    mut scheme: SchemeReader<'_>,
 ) -> Result<Verdict, ProtocolError> {
     let mut seen = Seen::default();
     for (name, value) in fields {
         seen.take(name, value)?;
+        scheme.take(name, value)?;
     }
-    seen.conclude(line)
+    seen.conclude(line, scheme.scheme())
 }
 
 /// The fields that matter, as far as they were seen.
@@ -86,7 +91,7 @@ impl Seen {
         Ok(())
     }
 
-    fn conclude(self, line: &RequestLine) -> Result<Verdict, ProtocolError> {
+    fn conclude(self, line: &RequestLine, scheme: Scheme) -> Result<Verdict, ProtocolError> {
         let http11 = line.version == Version::Http11;
         if http11 && !self.host {
             // RFC 9112 §3.2 wants a 400; gunicorn serves it all the same.
@@ -105,6 +110,7 @@ impl Seen {
                 && line.kind != MethodKind::Connect,
             // RFC 9110 §10.1.1: HTTP/1.0 cannot mean it, and without a body nothing is waited for.
             expects_continue: http11 && self.expects_continue && framing.length() != Some(0),
+            scheme,
         })
     }
 }
@@ -129,7 +135,8 @@ mod tests {
             target: Span::default(),
             version,
         };
-        judge(&line, fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+        let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        judge(&line, fields, SchemeReader::new(None))
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::UNIX_EPOCH;
 
 use bytes::BytesMut;
 use rgunicorn_http1::{
-    Config, Connection, Event, Framing, Headers, ProtocolError, RequestHead, ResponseHead,
-    SendError,
+    Config, Connection, Event, Framing, Headers, Peer, ProtocolError, RequestHead, ResponseHead,
+    Scheme, SecureSchemeHeaders, SendError,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -22,7 +22,7 @@ const EXPECT_CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: c
 
 /// A peer that has sent `input`.
 fn connection(input: &str) -> Connection {
-    let mut http = Connection::new(Config::new().into());
+    let mut http = Connection::new(Config::new().into(), Peer::Local);
     http.receive_data(input.as_bytes());
     http
 }
@@ -339,7 +339,7 @@ fn reading_stops_when_nobody_looks() {
 #[test]
 fn a_head_within_the_limits_is_always_wanted() {
     let config = Config::new().limit_request_field_size(0);
-    let mut http = Connection::new(config.into());
+    let mut http = Connection::new(config.into(), Peer::Local);
     http.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\nX: ");
     for _ in 0..8 {
         assert!(http.wants_data());
@@ -354,11 +354,36 @@ fn a_head_within_the_limits_is_always_wanted() {
 fn limits_are_the_operators() {
     let config = Config::new().limit_request_line(20).limit_request_fields(2);
     let error = |input: &str| {
-        let mut http = Connection::new(config.clone().into());
+        let mut http = Connection::new(config.clone().into(), Peer::Local);
         http.receive_data(input.as_bytes());
         http.next_event().err().map(|error| error.status())
     };
     assert_eq!(error("GET /a HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n"), None);
     assert_eq!(error("GET /0123456 HTTP/1.1\r\n"), Some(414));
     assert_eq!(error("GET /a HTTP/1.1\r\nHost: a\r\nX: y\r\nX: y\r\n"), Some(431));
+}
+
+#[test]
+fn only_trusted_peers_tell_the_scheme() {
+    let config = Config::new()
+        .forwarded_allow_ips("10.0.0.0/8".parse().unwrap())
+        .secure_scheme_headers(SecureSchemeHeaders::from_iter([("X-Tls", "yes")]));
+    let ask = |peer, input: &str| {
+        let mut http = Connection::new(config.clone().into(), peer);
+        http.receive_data(input.as_bytes());
+        match http.next_event() {
+            Ok(Event::Request(head)) => Ok(head.scheme()),
+            Err(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (proxy, stranger) = (Peer::Ip([10, 1, 2, 3].into()), Peer::Ip([127, 0, 0, 1].into()));
+    let secure = "GET / HTTP/1.1\r\nHost: a\r\nx-tls: yes\r\n\r\n";
+    let unclear = "GET / HTTP/1.1\r\nHost: a\r\nX-Tls: yes\r\nX-Tls: no\r\n\r\n";
+    assert_eq!(ask(proxy, secure), Ok(Scheme::Https));
+    assert_eq!(ask(Peer::Local, secure), Ok(Scheme::Https));
+    assert_eq!(ask(stranger, secure), Ok(Scheme::Http));
+    assert_eq!(ask(proxy, GET), Ok(Scheme::Http));
+    assert_eq!(ask(proxy, unclear), Err(ProtocolError::Scheme));
+    assert_eq!(ask(stranger, unclear), Ok(Scheme::Http));
 }

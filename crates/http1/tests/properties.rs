@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 use bytes::BytesMut;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use rgunicorn_http1::{Config, Connection, Event, Headers, ResponseHead};
+use rgunicorn_http1::{Config, Connection, Event, Headers, Peer, ResponseHead};
 use transcript::transcript;
 
 /// Bytes that look like a message often enough to get past the first line.
@@ -95,7 +95,7 @@ proptest! {
         lengths in vec(1_usize..50, 1..8),
     ) {
         let mut output = BytesMut::new();
-        let mut http = Connection::new(Config::new().into());
+        let mut http = Connection::new(Config::new().into(), Peer::Local);
         http.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         http.next_event().unwrap();
         http.send_response(&ResponseHead::new(200, &[]), UNIX_EPOCH, &mut output).unwrap();
@@ -109,7 +109,7 @@ proptest! {
         let trailers = [(&b"X"[..], trailer.as_bytes())];
         http.send_end(Headers::new(&trailers), &mut output).unwrap();
 
-        let mut reader = Connection::new(Config::new().into());
+        let mut reader = Connection::new(Config::new().into(), Peer::Local);
         reader.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
         reader.next_event().unwrap();
         let mut body = Vec::new();
@@ -137,7 +137,7 @@ proptest! {
         value in vec(any::<u8>(), 0..6),
     ) {
         let mut output = BytesMut::new();
-        let mut http = Connection::new(Config::new().into());
+        let mut http = Connection::new(Config::new().into(), Peer::Local);
         http.receive_data(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         http.next_event().unwrap();
         let headers = [(&name[..], &value[..])];

@@ -44,7 +44,10 @@ impl Handler for WsgiHandler {
             target: head.target(),
             version: head.version().as_str(),
             headers: head.headers(),
-            scheme: Scheme::Http,
+            scheme: match head.scheme() {
+                rgunicorn_http1::Scheme::Http => Scheme::Http,
+                rgunicorn_http1::Scheme::Https => Scheme::Https,
+            },
             peer: match peer {
                 Some(peer) => Peer::Tcp { address: address.write(peer.ip()), port: peer.port() },
                 None => Peer::Unix,

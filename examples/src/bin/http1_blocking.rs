@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
 use rgunicorn_examples::log_to_stderr;
-use rgunicorn_http1::{Config, Connection, Event, Headers, ResponseHead, SendError};
+use rgunicorn_http1::{Config, Connection, Event, Headers, Peer, ResponseHead, SendError};
 
 /// As many clients are served at the same time; the others wait in the kernel's queue.
 const THREADS: usize = 8;
@@ -52,7 +52,8 @@ fn serve(mut stream: &TcpStream, config: &Arc<Config>) -> Result<(), Box<dyn Err
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    let mut http = Connection::new(Arc::clone(config));
+    let peer = Peer::Ip(stream.peer_addr()?.ip());
+    let mut http = Connection::new(Arc::clone(config), peer);
     let (mut input, mut output) = ([0; 8192], BytesMut::new());
     let (mut request, mut body_bytes) = (String::new(), 0);
     loop {

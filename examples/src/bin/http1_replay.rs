@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use std::{fs, slice};
 
 use bytes::BytesMut;
-use rgunicorn_http1::{Config, Connection, Event, Headers, ResponseHead};
+use rgunicorn_http1::{Config, Connection, Event, Headers, Peer, ResponseHead};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut report = io::stdout().lock();
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn replay(recorded: &[u8], report: &mut impl Write) -> Result<(), Box<dyn Error>> {
-    let mut http = Connection::new(Config::new().into());
+    let mut http = Connection::new(Config::new().into(), Peer::Local);
     let mut bytes = recorded.iter();
     loop {
         let event = http.next_event();

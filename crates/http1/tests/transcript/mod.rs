@@ -1,17 +1,19 @@
 //! What a connection says about its input, as text: the same for every way to cut the input.
 
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::UNIX_EPOCH;
 
 use bytes::BytesMut;
 use rgunicorn_http1::{
-    Config, Connection, Event, Headers, ProtocolError, RequestHead, ResponseHead, Trailers,
+    Config, Connection, Event, Headers, Peer, ProtocolError, RequestHead, ResponseHead, Scheme,
+    Trailers,
 };
 
 /// Feeds the pieces one after the other, answers every request at once, and tells what came out.
 pub(crate) fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut transcript = Transcript {
-        http: Connection::new(Config::new().into()),
+        http: Connection::new(Config::new().into(), Peer::Ip(LOOPBACK)),
         text: String::new(),
         body: Vec::new(),
         output: BytesMut::new(),
@@ -33,6 +35,9 @@ struct Transcript {
     body: Vec<u8>,
     output: BytesMut,
 }
+
+/// Trusted by default.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 type Flow = std::ops::ControlFlow<()>;
 
@@ -62,7 +67,8 @@ impl Transcript {
         let keep_alive = if head.keep_alive() { "keep-alive" } else { "close" };
         // Not wants_continue(): whether the body came together with the head depends on the cut.
         let expects = if head.header("expect").is_some() { ", expectant" } else { "" };
-        writeln!(self.text, "  body {:?}, {keep_alive}{expects}", head.body()).unwrap();
+        let scheme = if head.scheme() == Scheme::Https { ", https" } else { "" };
+        writeln!(self.text, "  body {:?}, {keep_alive}{expects}{scheme}", head.body()).unwrap();
     }
 
     fn fields<'a>(&mut self, fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) {

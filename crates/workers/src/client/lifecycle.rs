@@ -1,12 +1,12 @@
 //! A connection, as the reactor moves it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use rgunicorn_http1::{Connection, Event, Headers, ProtocolError, RequestHead, ResponseHead};
+use rgunicorn_http1::{Connection, Event, Headers, Peer, ProtocolError, RequestHead, ResponseHead};
 
 use super::{Client, Inner};
 use crate::context::Context;
@@ -37,7 +37,13 @@ impl Client {
         token: Token,
         context: Arc<Context>,
     ) -> Self {
-        let http = Connection::new(Arc::clone(&context.options.http1));
+        let speaker = match (&stream, peer) {
+            (Stream::Tcp(_), Some(address)) => Peer::Ip(address.ip()),
+            // The kernel forgets the address of a connection that was reset: a stranger, not one of us.
+            (Stream::Tcp(_), None) => Peer::Ip(Ipv4Addr::UNSPECIFIED.into()),
+            (Stream::Unix(_), _) => Peer::Local,
+        };
+        let http = Connection::new(Arc::clone(&context.options.http1), speaker);
         let inner = Inner {
             body: Body::Empty,
             body_bytes: 0,
