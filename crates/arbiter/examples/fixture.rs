@@ -1,32 +1,39 @@
-//! What `tests/processes.rs` starts and kills: a server that does on demand what servers do by
+//! What `tests/processes` starts and kills: a server that does on demand what servers do by
 //! accident.
 //!
-//! `fixture BIND WORKERS [FILE]`, where the first word of FILE says how a worker boots: `boot` fails,
-//! `app` has no application, `panic` panics, `slow` never gets ready, `early` receives SIGTERM before
-//! it has handlers of its own, anything else succeeds; the second word, if any, is where to listen
-//! after a reload. A client sends one byte: `p` asks for the pid, `h` makes the worker hang, `e` exit
-//! with an error, `x` panic, `w` wait for the end of the input before it answers.
+//! `fixture WORKERS FILE OPTION...`, where an option is an address to listen at, or `NAME=VALUE`.
+//!
+//! The first word of FILE says how a worker boots: `boot` fails, `app` has no application, `panic`
+//! panics, `slow` never gets ready, `early` receives SIGTERM before it has handlers of its own,
+//! anything else succeeds. Further words are the options after a reload, if there are any.
+//!
+//! A client sends one byte: `p` asks for the pid, `s` for the process's status, `l` for the number
+//! of reloads before it; `h` makes the worker hang, `e` exit with an error, `x` panic, `r` ask for a
+//! successor, `w` wait for the end of the input before it answers.
 
 #![expect(clippy::panic, reason = "one of the accidents")]
 
 use std::error::Error;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::time::Duration;
 use std::{fs, io, process, thread};
 
 use nix::sys::signal::{Signal, raise};
+use nix::unistd::{Gid, Uid, setgroups, setuid};
 use rgunicorn_arbiter::{
-    Arbiter, Connection, Exit, Fork, Forker, HookError, Hooks, Options, ReloadError, SystemForker,
-    Worker, WorkerError, WorkerProcess,
+    Arbiter, Connection, Exit, Fork, Forker, HookError, Hooks, Options, ReloadError, RetireReason,
+    SystemForker, Worker, WorkerError, WorkerProcess,
 };
 
 struct Fixture {
     options: Options,
-    file: Option<String>,
+    file: String,
+    reloads: u32,
 }
 
 struct SignallingForker {
-    file: Option<String>,
+    file: String,
 }
 
 struct Announce;
@@ -34,36 +41,59 @@ struct Announce;
 /// Lines on standard error: level, pid, message.
 struct Log;
 
-fn main() -> Result<Exit, Box<dyn Error>> {
+fn main() -> Result<Exit, Box<dyn Error + Send + Sync>> {
     static LOG: Log = Log;
     log::set_logger(&LOG)?;
     log::set_max_level(log::LevelFilter::Debug);
     let mut arguments = std::env::args().skip(1);
-    let address = arguments.next().ok_or("BIND is missing")?.parse()?;
     let workers = arguments.next().ok_or("WORKERS is missing")?.parse()?;
-    let options = Options::new(workers)
+    let file = arguments.next().ok_or("FILE is missing")?;
+    let basic = Options::new(workers)
         .timeout(Some(Duration::from_secs(1)))
         .graceful_timeout(Duration::from_secs(2));
-    let file = arguments.next();
-    let worker = Fixture { options: options.clone(), file: file.clone() };
-    let arbiter = Arbiter::new(options.bind(address));
-    match arbiter.hooks(Announce).forker(SignallingForker { file }).run(worker) {
+    let options = arguments.try_fold(basic.clone(), |options, word| with_option(options, &word))?;
+    let worker = Fixture { options: basic, file: file.clone(), reloads: 0 };
+    match Arbiter::new(options).hooks(Announce).forker(SignallingForker { file }).run(worker) {
         Ok(exit) => Ok(exit),
         Err(error) => {
-            log::error!("{error}");
+            let reason = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+            log::error!("{error}{reason}");
             process::exit(error.exit_code().into());
         }
     }
 }
 
-fn words(file: Option<&String>) -> Vec<String> {
-    let text = file.and_then(|file| fs::read_to_string(file).ok());
-    text.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+fn with_option(options: Options, word: &str) -> Result<Options, Box<dyn Error + Send + Sync>> {
+    let Some((name, value)) = word.split_once('=') else {
+        return Ok(options.bind(word.parse()?));
+    };
+    Ok(match name {
+        "group" => options.group(Some(value.parse()?)),
+        "initgroups" => options.initgroups(value.parse()?),
+        "pidfile" => options.pidfile(Some(value.into())),
+        "umask" => options.umask(u32::from_str_radix(value, 8)?),
+        "user" => options.user(Some(value.parse()?)),
+        // Those of the arbiter, as if it had been launched with them.
+        "launched_in" => {
+            setgroups(&[Gid::from_raw(value.parse()?)])?;
+            options
+        }
+        "launched_by" => {
+            setuid(Uid::from_raw(value.parse()?))?;
+            options
+        }
+        _ => return Err(format!("no option {name}").into()),
+    })
+}
+
+fn words(file: &str) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 impl Worker for Fixture {
     fn run(&mut self, mut process: WorkerProcess) -> Result<(), WorkerError> {
-        match words(self.file.as_ref()).first().map(String::as_str) {
+        match words(&self.file).first().map(String::as_str) {
             Some("app") => return Err(WorkerError::AppLoad("no application".into())),
             Some("boot") => return Err(WorkerError::Failed("no boot".into())),
             Some("panic") => panic!("a panic at boot"),
@@ -74,25 +104,65 @@ impl Worker for Fixture {
             _ => {}
         }
         process.ready()?;
-        for connection in process.incoming() {
-            serve(&connection?)?;
+        loop {
+            let next = process.incoming().next();
+            let Some(connection) = next else { return Ok(()) };
+            self.serve(&connection?, &mut process)?;
         }
-        Ok(())
     }
 
     fn reload(&mut self) -> Result<Option<Options>, ReloadError> {
-        match words(self.file.as_ref()).get(1).map(|word| word.parse()) {
-            Some(Ok(address)) => Ok(Some(self.options.clone().bind(address))),
-            Some(Err(error)) => Err(ReloadError::new(error)),
-            None => Ok(None),
+        let options = match words(&self.file).get(1..) {
+            None | Some([]) => None,
+            Some(words) => {
+                let basic = self.options.clone();
+                let options = words.iter().try_fold(basic, |all, word| with_option(all, word));
+                Some(options.map_err(ReloadError::new)?)
+            }
+        };
+        self.reloads += 1;
+        Ok(options)
+    }
+
+    fn reload_abandoned(&mut self) {
+        self.reloads -= 1;
+    }
+}
+
+impl Fixture {
+    fn serve(
+        &self,
+        mut connection: &Connection,
+        process: &mut WorkerProcess,
+    ) -> Result<(), WorkerError> {
+        let mut byte = [0];
+        if connection.read(&mut byte)? == 0 {
+            return Ok(());
         }
+        let answer = match byte {
+            [b'h'] => sleep_for_ever(),
+            [b'e'] => return Err(WorkerError::Failed("as asked".into())),
+            [b'x'] => panic!("a panic while serving"),
+            [b's'] => fs::read_to_string("/proc/self/status")?,
+            [b'l'] => self.reloads.to_string(),
+            _ => process::id().to_string(),
+        };
+        match byte {
+            [b'r'] => process.ask_to_retire(RetireReason::MaxRequests)?,
+            [b'w'] => {
+                log::info!("waiting");
+                io::copy(&mut connection, &mut io::sink())?;
+            }
+            _ => {}
+        }
+        Ok(connection.write_all(answer.as_bytes())?)
     }
 }
 
 impl Forker for SignallingForker {
     fn fork(&mut self) -> io::Result<Fork> {
         let fork = SystemForker.fork()?;
-        let word = words(self.file.as_ref()).into_iter().next();
+        let word = words(&self.file).into_iter().next();
         if fork == Fork::Child && word.as_deref() == Some("early") {
             raise(Signal::SIGTERM)?;
         }
@@ -101,31 +171,23 @@ impl Forker for SignallingForker {
 }
 
 impl Hooks for Announce {
+    fn on_starting(&mut self) -> Result<(), HookError> {
+        log::info!("starting with pid file: {}", Path::new("pid").exists());
+        Ok(())
+    }
+
     fn reopen_logs(&mut self) -> Result<(), HookError> {
         log::info!("logs reopened");
         Ok(())
     }
+
+    fn on_exit(&mut self) -> Result<(), HookError> {
+        log::info!("ending with pid file: {}", Path::new("pid").exists());
+        Ok(())
+    }
 }
 
-fn serve(mut connection: &Connection) -> Result<(), WorkerError> {
-    let mut byte = [0];
-    if connection.read(&mut byte)? == 0 {
-        return Ok(());
-    }
-    match byte {
-        [b'h'] => sleep_for_ever(),
-        [b'e'] => return Err(WorkerError::Failed("as asked".into())),
-        [b'x'] => panic!("a panic while serving"),
-        [b'w'] => {
-            log::info!("waiting");
-            io::copy(&mut connection, &mut io::sink())?;
-        }
-        _ => {}
-    }
-    Ok(connection.write_all(process::id().to_string().as_bytes())?)
-}
-
-fn sleep_for_ever() {
+fn sleep_for_ever() -> ! {
     loop {
         thread::sleep(Duration::from_secs(60));
     }

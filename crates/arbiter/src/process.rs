@@ -97,6 +97,23 @@ impl WorkerProcess {
     /// workers are replaced at a time, and a successor that does not boot is tried again. The first
     /// call counts, after [`ready`](Self::ready).
     ///
+    /// ```
+    /// use rgunicorn_arbiter::{RetireReason, WorkerError, WorkerProcess};
+    ///
+    /// fn run(mut process: WorkerProcess) -> Result<(), WorkerError> {
+    ///     process.ready()?;
+    ///     for count in 1_u64.. {
+    ///         let next = process.incoming().next();
+    ///         let Some(connection) = next else { break };
+    ///         drop(connection?);
+    ///         if count >= 1000 {
+    ///             process.ask_to_retire(RetireReason::MaxRequests)?;
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// When the arbiter cannot be told, as it is dead.

@@ -7,7 +7,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod pidfile;
+mod privileges;
+mod retirement;
 mod server;
+mod stop;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -16,7 +20,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::sys::signal::{Signal, kill};
 
-use self::server::{Server, answer, connect, wait_until};
+use self::server::{Server, answer, connect, text, wait_until};
 
 #[test]
 fn serves_until_term() {
@@ -126,6 +130,12 @@ fn a_reload_that_does_not_boot_is_abandoned() {
         server.wait_for("Reload abandoned: the new worker");
         assert_eq!(server.ask(), worker);
     }
+    // Its successor is made of what was there before.
+    server.write_file("good");
+    kill(worker, Signal::SIGKILL).unwrap();
+    server.wait_for("1 workers");
+    let worker = server.ask();
+    assert_eq!(text(server.connect(b'l')), "0");
     server.write_file("good unix:");
     server.signal(Signal::SIGHUP);
     server
@@ -162,6 +172,10 @@ fn a_reload_moves_to_another_address() {
     server.signal(Signal::SIGHUP);
     server.wait_for("Reload abandoned: cannot listen at 127.0.0.1");
     assert_eq!(server.ask(), worker);
+    kill(worker, Signal::SIGKILL).unwrap();
+    server.wait_for("Booting worker");
+    let worker = server.ask();
+    assert_eq!(text(server.connect(b'l')), "0");
     // Nor does one that is bound, when the workers do not boot.
     server.write_file("boot 127.0.0.2:0");
     server.signal(Signal::SIGHUP);
@@ -270,17 +284,6 @@ fn a_port_that_stays_in_use_ends_the_start() {
     assert_eq!(server.code(), Some(1));
     let log = server.all_lines();
     assert_eq!(log.iter().filter(|line| line.contains("Connection in use")).count(), 5);
-}
-
-#[test]
-fn a_stop_ends_the_attempts_to_bind() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut server = Server::launch(&taken.local_addr().unwrap().to_string(), 1, "good");
-    server.wait_for("Connection in use");
-    server.signal(Signal::SIGTERM);
-    assert_eq!(server.code(), Some(0));
-    let log = server.all_lines();
-    assert!(!log.iter().any(|line| line.contains("Can't connect")), "{log:#?}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it and waits until all workers have booted.
+    /// Starts it and waits until all workers are about to boot: who answers has.
     pub(crate) fn start(workers: usize) -> Self {
         let mut server = Self::launch("127.0.0.1:0", workers, "good");
         server.wait_for("Listening at");
@@ -42,8 +42,21 @@ impl Server {
     pub(crate) fn launch(bind: &str, workers: usize, words: &str) -> Self {
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("file"), words).unwrap();
+        Self::launch_in(directory, workers, &[bind])
+    }
+
+    /// Starts it with one worker and these options, one of which is an address.
+    pub(crate) fn with_options(options: &[&str]) -> Self {
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("file"), "good").unwrap();
+        Self::launch_in(directory, 1, options)
+    }
+
+    /// Starts it in a directory with a file.
+    pub(crate) fn launch_in(directory: TempDir, workers: usize, options: &[&str]) -> Self {
         let mut child = Command::new(fixture())
-            .args([bind, &workers.to_string(), "file"])
+            .args([&workers.to_string(), "file"])
+            .args(options)
             .current_dir(directory.path())
             .stderr(Stdio::piped())
             .spawn()
@@ -62,7 +75,7 @@ impl Server {
 
     pub(crate) fn write_file(&self, words: &str) {
         // Whole or not at all, as a worker may read it right now.
-        let file = self.directory.path().join("file");
+        let file = self.path("file");
         std::fs::write(file.with_extension("new"), words).unwrap();
         std::fs::rename(file.with_extension("new"), file).unwrap();
     }
@@ -124,9 +137,18 @@ impl Server {
         connect(&self.address(), byte)
     }
 
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
     /// The pid of a worker that answers.
     pub(crate) fn ask(&self) -> Pid {
         answer(self.connect(b'p'))
+    }
+
+    /// What was logged so far, as far as it was waited for.
+    pub(crate) fn log(&self) -> &[String] {
+        &self.log
     }
 
     pub(crate) fn code(&mut self) -> Option<i32> {
@@ -155,11 +177,16 @@ pub(crate) fn connect(address: &str, byte: u8) -> TcpStream {
 }
 
 /// Ends the request and reads the pid in the answer.
-pub(crate) fn answer(mut stream: TcpStream) -> Pid {
+pub(crate) fn answer(stream: TcpStream) -> Pid {
+    Pid::from_raw(text(stream).parse().unwrap())
+}
+
+/// Ends the request and reads the answer.
+pub(crate) fn text(mut stream: TcpStream) -> String {
     stream.shutdown(Shutdown::Write).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
-    Pid::from_raw(text.parse().unwrap())
+    text
 }
 
 pub(crate) fn wait_until<T: Debug>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
