@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import os
 import re
 import signal
 import subprocess
@@ -16,6 +17,9 @@ SCRIPT = Path(sysconfig.get_path("scripts"), "rgunicorn")
 # A limit for what would otherwise hang, in seconds; nothing waits for it to pass.
 DEADLINE = 20
 
+# Variables that the server or its Python would obey.
+AMBIENT = {"GUNICORN_CMD_ARGS", "PORT", "PYTHONPATH", "PYTHONUNBUFFERED", "WEB_CONCURRENCY"}
+
 
 class Server:
     """A server process in a directory of its own."""
@@ -27,6 +31,8 @@ class Server:
             self.process = subprocess.Popen(
                 [*command, "--bind", "127.0.0.1:0", *arguments, "app:app"],
                 cwd=directory,
+                # The tester's shell must not decide how Python buffers.
+                env={key: value for key, value in os.environ.items() if key not in AMBIENT},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

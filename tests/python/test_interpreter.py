@@ -142,7 +142,7 @@ def test_each_worker_ends_as_python_programs_do(serve):
 import atexit, os, sys
 
 atexit.register(lambda: sys.stderr.write(f"ended {os.getpid()}\\n"))
-print("unflushed", os.getpid())
+sys.stdout.write(f"unflushed {os.getpid()}\\n")
 sys.stderr.write(f"loaded {os.getpid()}\\n")
 
 def app(environ, start_response):
