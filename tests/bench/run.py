@@ -18,6 +18,7 @@ from parts.cases import CASES, measure_case
 from parts.headers import measure_headers
 from parts.idle_connections import measure_idle_connections
 from parts.life import measure_idle, measure_start
+from parts.memory import measure_memory
 from parts.nginx import measure_nginx
 from parts.slow_readers import measure_slow_readers
 from parts.upload import measure_upload
@@ -32,6 +33,7 @@ PARTS: dict[str, Callable[[Bench], Table]] = {
     "nginx": measure_nginx,
     "start": measure_start,
     "idle": measure_idle,
+    "memory": measure_memory,
 }
 
 

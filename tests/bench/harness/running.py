@@ -61,16 +61,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(
-    bench: Bench,
-    name: str,
-    app: str = "apps:hello",
-    address: Address | None = None,
-    access_log: Path | None = None,
-) -> Iterator[Running]:
+def running(bench: Bench, name: str, site: Site | None = None) -> Iterator[Running]:
     """Starts a server and ends it afterwards. Raises OSError when it does not answer."""
-    address = free_port() if address is None else address
-    site = Site(address, app, access_log)
+    site = site or Site(free_port())
     command = ["taskset", "-c", str(bench.server_core)]
     command += SERVERS[name].command(bench.environment, site)
     log = bench.work / f"{name}.log"
@@ -86,8 +79,8 @@ def running(
             start_new_session=True,
         )
     try:
-        _await_answer(process, address, log)
-        yield Running(address, name, process.pid, time.perf_counter() - start)
+        _await_answer(process, site.address, log)
+        yield Running(site.address, name, process.pid, time.perf_counter() - start)
     finally:
         end(process)
 
@@ -99,7 +92,7 @@ def running_all(bench: Bench, names: list[str], app: str) -> Iterator[list[Runni
         servers = []
         for name in names:
             try:
-                servers.append(stack.enter_context(running(bench, name, app)))
+                servers.append(stack.enter_context(running(bench, name, Site(free_port(), app))))
             except OSError as error:
                 print(f"{name} is left out for {app}: {error}", file=sys.stderr)
         yield servers

@@ -15,6 +15,9 @@ class Site:
     address: Address
     app: str = "apps:hello"
     access_log: Path | None = None
+    preload: bool = False
+    """Only for those with gunicorn's command line, as is `workers`."""
+    workers: int = 1
 
     @property
     def bind(self) -> str:
@@ -44,9 +47,10 @@ def gunicorn_like(program: str, *options: str) -> Command:
 
     def command(environment: Environment, site: Site) -> list[str]:
         log = ["--access-logfile", str(site.access_log)] if site.access_log else []
-        common = ["--workers", "1", "--keep-alive", "120", "--log-level", "error"]
+        preload = ["--preload"] if site.preload else []
+        common = ["--workers", str(site.workers), "--keep-alive", "120", "--log-level", "error"]
         where = ["--bind", site.bind, "--chdir", str(APPS)]
-        return [environment.program(program), *options, *common, *where, *log, site.app]
+        return [environment.program(program), *options, *common, *where, *log, *preload, site.app]
 
     return command
 

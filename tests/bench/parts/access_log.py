@@ -6,7 +6,8 @@ from functools import partial
 from harness.load import measure
 from harness.report import Table
 from harness.rounds import interleave, median
-from harness.running import Bench, running
+from harness.running import Bench, free_port, running
+from harness.servers import Site
 
 
 def measure_access_log(bench: Bench) -> Table:
@@ -21,7 +22,9 @@ def measure_access_log(bench: Bench) -> Table:
         subjects = {}
         for name in names:
             for log in (None, bench.work / f"{name}.access.log"):
-                server = stack.enter_context(running(bench, name, access_log=log))
+                server = stack.enter_context(
+                    running(bench, name, Site(free_port(), access_log=log))
+                )
                 subjects[name + (" with" if log else "")] = partial(measure, bench, server)
         samples = interleave(subjects, bench.rounds)
     for name in names:

@@ -6,23 +6,30 @@ from contextlib import ExitStack
 
 from harness.process import cpu_seconds, pss_bytes
 from harness.report import Table
-from harness.running import Bench, running
+from harness.running import Bench, free_port, running
+from harness.servers import Site
 
 SERVERS = ("rgunicorn", "gunicorn", "uwsgi", "granian", "bjoern", "fastwsgi")
 
 
 def measure_start(bench: Bench) -> Table:
     """From the start of the process to the first answer, hello and Flask."""
-    table = Table("Start to the first answer", {"server": 0, "hello ms": 0, "Flask ms": 0})
+    table = Table(
+        "Start to the first answer",
+        {"server": 0, "hello ms": 0, "CPU ms": 0, "Flask ms": 0, "its CPU ms": 0},
+    )
     names = bench.available(*SERVERS)
     apps = ("apps:hello", "flask_app:app")
-    times: dict[tuple[str, str], list[float]] = {(name, app): [] for name in names for app in apps}
-    for _ in range(bench.rounds):
+    times: dict[tuple[str, str], list[tuple[float, float]]] = {
+        (name, app): [] for name in names for app in apps
+    }
+    for _ in range(2 * bench.rounds):
         for (name, app), taken in times.items():
-            with running(bench, name, app) as server:
-                taken.append(server.start_seconds * 1e3)
+            with running(bench, name, Site(free_port(), app)) as server:
+                taken.append((server.start_seconds * 1e3, cpu_seconds(server.pid) * 1e3))
     for name in names:
-        table.add(name, *(statistics.median(times[name, app]) for app in apps))
+        columns = (column for app in apps for column in zip(*times[name, app], strict=True))
+        table.add(name, *map(statistics.median, columns))
     return table
 
 

@@ -14,6 +14,7 @@ from harness.load import measure
 from harness.report import Table
 from harness.rounds import interleave, median, ratio
 from harness.running import START_LIMIT_SECONDS, Bench, end, free_port, running
+from harness.servers import Site
 
 CONFIGURATION = """
 daemon off;
@@ -69,7 +70,7 @@ def measure_nginx(bench: Bench) -> Table:
             prefix = bench.work / f"nginx-{name.replace(' ', '-')}"
             prefix.mkdir()
             path = str(prefix / "server.sock")
-            server = stack.enter_context(running(bench, name, address=path))
+            server = stack.enter_context(running(bench, name, Site(path)))
             port = stack.enter_context(_nginx(bench, prefix, path))
             subjects[name] = partial(measure, bench, server, port=port)
         samples = interleave(subjects, bench.rounds)

@@ -9,7 +9,8 @@ from multiprocessing.connection import Connection
 from harness.client import Address, connect, hello_latencies
 from harness.process import cpu_seconds, pss_bytes
 from harness.report import Table
-from harness.running import Bench, running
+from harness.running import Bench, free_port, running
+from harness.servers import Site
 
 READERS = 50
 BYTES_PER_SECOND = 64 << 10
@@ -34,7 +35,7 @@ def measure_slow_readers(bench: Bench) -> Table:
         "– : the good client was not answered within ten seconds.",
     )
     for name in bench.available("rgunicorn", "gunicorn gthread", "granian", "bjoern"):
-        with running(bench, name, "apps:large") as server:
+        with running(bench, name, Site(free_port(), "apps:large")) as server:
             table.add(name, *_beside(bench, server.pid, server.address))
     return table
 
