@@ -10,7 +10,7 @@ mod reload;
 mod retirement;
 mod signal;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
@@ -365,7 +365,8 @@ impl Supervisor {
     }
 
     fn free_slot(&self) -> Option<WorkerId> {
-        WorkerId::all().find(|id| self.children.iter().all(|child| child.id != *id))
+        let taken: BTreeSet<WorkerId> = self.children.iter().map(|child| child.id).collect();
+        WorkerId::all().find(|id| !taken.contains(id))
     }
 }
 

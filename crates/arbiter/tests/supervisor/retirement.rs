@@ -147,6 +147,20 @@ fn a_reload_is_every_old_workers_successor() {
     script.expect(&["fork 5"]);
 }
 
+/// The slots suffice for all of them.
+#[test]
+fn the_most_workers_reload_while_a_quarter_of_them_retires() {
+    let mut script = Script::settled(plan(512, 0, 30));
+    (1..=512).for_each(|worker| script.asks_to_retire(worker));
+    (513..=640).for_each(|worker| script.ready(worker));
+    (1..=128).for_each(|worker| script.exited(worker, 0));
+    assert_eq!(script.forks.len(), 768);
+    script.signal(Signal::Hup);
+    script.event(Event::Reloaded(plan(512, 0, 30)));
+    (769..=1280).for_each(|worker| script.ready(worker));
+    assert_eq!(script.decided.pop().unwrap(), "ReloadCompleted");
+}
+
 #[test]
 fn who_asked_retires_after_an_abandoned_reload() {
     let mut script = Script::settled(plan(1, 0, 30));
