@@ -28,7 +28,7 @@ use crate::{ExitStatus, Listener, Pid, WorkerId};
 /// failure of that worker; the others are logged.
 #[expect(clippy::missing_errors_doc, reason = "the same for all, and said above")]
 pub trait Hooks {
-    /// In the arbiter, before anything is bound.
+    /// In the arbiter, before anything is bound; the pid file is there.
     fn on_starting(&mut self) -> Result<(), HookError> {
         Ok(())
     }
@@ -45,7 +45,7 @@ pub trait Hooks {
         Ok(())
     }
 
-    /// In the worker, first of all.
+    /// In the worker, first of all; it has the privileges of the arbiter.
     fn post_fork(&mut self, worker: &WorkerInfo) -> Result<(), HookError> {
         let _ = worker;
         Ok(())
@@ -67,7 +67,7 @@ pub trait Hooks {
         Ok(())
     }
 
-    /// In the arbiter, last of all.
+    /// In the arbiter, last of all; the pid file is gone.
     fn on_exit(&mut self) -> Result<(), HookError> {
         Ok(())
     }

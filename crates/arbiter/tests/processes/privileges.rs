@@ -79,6 +79,20 @@ fn each_privilege_alone() {
 }
 
 #[test]
+fn a_reload_changes_privileges() {
+    if !is_root() {
+        return;
+    }
+    let Worker { mut server, .. } = Worker::of(&[]);
+    server.write_file(&format!("good 127.0.0.1:0 user={STRANGER}"));
+    server.signal(Signal::SIGHUP);
+    server.wait_for("Worker exiting");
+    server.wait_for("1 workers");
+    let status = text(server.connect(b's'));
+    assert_eq!(Worker { server, status }.ids("Uid:"), [STRANGER; 4]);
+}
+
+#[test]
 fn initgroups_replaces_the_groups_of_the_arbiter() {
     if !is_root() {
         return;
