@@ -113,7 +113,7 @@ fn settings_of_gunicorn_that_are_missing_are_refused_by_name() {
         &["--daemon"],
         &["--certfile", "server.pem"],
         &["--threads", "4"],
-        &["--max-requests=1000"],
+        &["--worker-connections=1000"],
     ] {
         let finished = run(arguments);
         assert_eq!(finished.code, Some(1), "{finished:?}");

@@ -1,15 +1,11 @@
-//! The access log, in gunicorn's default format.
+//! The access log: one line for each request, in the format of gunicorn that the operator chose.
 //!
-//! ```text
-//! %(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"
-//! ```
-//!
-//! The bytes are gunicorn's, with one exception: what a client sent cannot leave its field.
-//! gunicorn escapes the quotation mark only, and a line break in a user name forges a line there.
+//! The bytes are gunicorn's, with one exception: what a client or an application sent cannot leave
+//! its field. gunicorn escapes the quotation mark only, and a line break in a user name forges a
+//! line there.
 
 use std::cell::RefCell;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,6 +13,7 @@ use jiff::tz::TimeZone;
 use rgunicorn_http1::RequestHead;
 use rgunicorn_workers::{Record, RequestLog};
 
+use crate::access_format::{AccessFormat, Atom, Piece};
 use crate::basic_auth;
 use crate::log_file::{LogFile, LogFileError, Standard};
 use crate::settings::Settings;
@@ -25,6 +22,7 @@ use crate::settings::Settings;
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     file: Arc<LogFile>,
+    format: Arc<AccessFormat>,
 }
 
 impl AccessLog {
@@ -38,7 +36,7 @@ impl AccessLog {
             return Ok(None);
         };
         let file = Arc::new(LogFile::open(target, Standard::Output, settings.into())?);
-        Ok(Some(Self { file }))
+        Ok(Some(Self { file, format: Arc::new(settings.access_log_format.clone()) }))
     }
 
     /// Opens the file again, after logrotate has moved it away (SIGUSR1).
@@ -57,25 +55,11 @@ impl RequestLog for AccessLog {
         thread_local! {
             static LINE: RefCell<Line> = RefCell::default();
         }
-        let entry = Entry {
-            head: record.request,
-            peer: record.peer,
-            status: record.status,
-            sent_bytes: record.sent_bytes,
-        };
         LINE.with_borrow_mut(|line| {
-            line.format(&entry, Timestamp::now());
+            line.format(&self.format, record, Timestamp::now());
             self.file.write_line(&line.buffer);
         });
     }
-}
-
-/// What the format shows of a request.
-struct Entry<'a> {
-    head: &'a RequestHead,
-    peer: Option<SocketAddr>,
-    status: u16,
-    sent_bytes: u64,
 }
 
 /// A line, and what is worth keeping for the next one.
@@ -86,32 +70,149 @@ struct Line {
 }
 
 impl Line {
-    fn format(&mut self, entry: &Entry<'_>, now: Timestamp) {
+    fn format(&mut self, format: &AccessFormat, record: &Record<'_>, now: Timestamp) {
+        self.buffer.clear();
+        for piece in format.pieces() {
+            match piece {
+                Piece::Atom(atom) => self.atom(atom, record, now),
+                Piece::Text(text) => self.buffer.extend_from_slice(text.as_bytes()),
+            }
+        }
+        self.buffer.push(b'\n');
+    }
+
+    fn atom(&mut self, atom: &Atom, record: &Record<'_>, now: Timestamp) {
         let Self { buffer, clock } = self;
-        let head = entry.head;
-        buffer.clear();
-        // A client on a Unix socket has no address, and gunicorn then writes nothing at all.
-        if let Some(peer) = entry.peer {
-            append(buffer, peer.ip());
+        let (head, duration) = (record.request, record.duration);
+        match atom {
+            Atom::DecimalSeconds => {
+                append(
+                    buffer,
+                    format_args!("{}.{:06}", duration.as_secs(), duration.subsec_micros()),
+                );
+            }
+            Atom::Environ(name) => environ(buffer, name, record),
+            Atom::Field(name) => field(buffer, head, name),
+            Atom::Method => escape(buffer, head.method().as_bytes()),
+            Atom::Microseconds => append(buffer, duration.as_micros()),
+            Atom::Milliseconds => append(buffer, duration.as_millis()),
+            Atom::Path => decoded(buffer, Target::of(head).path),
+            Atom::Pid => append(buffer, format_args!("<{}>", std::process::id())),
+            Atom::Protocol => buffer.extend_from_slice(head.version().as_str().as_bytes()),
+            Atom::Query => escape(buffer, Target::of(head).query),
+            Atom::RemoteAddress => remote_address(buffer, record),
+            Atom::RequestHeader(name) => last(buffer, head.headers(), name),
+            Atom::RequestLine => {
+                escape(buffer, head.method().as_bytes());
+                buffer.push(b' ');
+                escape(buffer, head.target());
+                buffer.push(b' ');
+                buffer.extend_from_slice(head.version().as_str().as_bytes());
+            }
+            Atom::ResponseHeader(name) => {
+                let headers = record.response_headers.iter();
+                last(buffer, headers.map(|(name, value)| (&**name, &**value)), name);
+            }
+            Atom::Seconds => append(buffer, duration.as_secs()),
+            Atom::SentBytes => append(buffer, record.sent_bytes),
+            Atom::Status => append(buffer, record.status),
+            Atom::Time => buffer.extend_from_slice(clock.read(now).as_bytes()),
+            Atom::User => match head.header("authorization").and_then(basic_auth::user) {
+                Some(user) => escape(buffer, &user),
+                None => buffer.push(b'-'),
+            },
         }
-        buffer.extend_from_slice(b" - ");
-        match head.header("authorization").and_then(basic_auth::user) {
-            Some(user) => escape(buffer, &user),
+    }
+}
+
+/// A variable of the WSGI environ that the request alone determines; of others, a dash.
+fn environ(buffer: &mut Vec<u8>, name: &str, record: &Record<'_>) {
+    let head = record.request;
+    match name {
+        "path_info" => decoded(buffer, Target::of(head).path),
+        "query_string" => escape(buffer, Target::of(head).query),
+        "raw_uri" => escape(buffer, head.target()),
+        "remote_addr" => remote_address(buffer, record),
+        "remote_port" => match record.peer {
+            Some(peer) => append(buffer, peer.port()),
             None => buffer.push(b'-'),
-        }
-        buffer.push(b' ');
-        buffer.extend_from_slice(clock.read(now).as_bytes());
-        buffer.extend_from_slice(b" \"");
-        escape(buffer, head.method().as_bytes());
-        buffer.push(b' ');
-        escape(buffer, head.target());
-        buffer.push(b' ');
-        buffer.extend_from_slice(head.version().as_str().as_bytes());
-        append(buffer, format_args!("\" {} {} \"", entry.status, entry.sent_bytes));
-        field(buffer, head, "referer");
-        buffer.extend_from_slice(b"\" \"");
-        field(buffer, head, "user-agent");
-        buffer.extend_from_slice(b"\"\n");
+        },
+        "request_method" => escape(buffer, head.method().as_bytes()),
+        "server_protocol" => buffer.extend_from_slice(head.version().as_str().as_bytes()),
+        "content_length" | "content_type" => field(buffer, head, &name.replace('_', "-")),
+        name => match name.strip_prefix("http_") {
+            Some(name) => field(buffer, head, &name.replace('_', "-")),
+            None => buffer.push(b'-'),
+        },
+    }
+}
+
+/// A client on a Unix socket has no address, and gunicorn then writes nothing at all.
+fn remote_address(buffer: &mut Vec<u8>, record: &Record<'_>) {
+    if let Some(peer) = record.peer {
+        append(buffer, peer.ip().to_canonical());
+    }
+}
+
+/// The parts of a request's target (RFC 9112 §3.2).
+struct Target<'a> {
+    path: &'a [u8],
+    query: &'a [u8],
+}
+
+impl<'a> Target<'a> {
+    fn of(head: &'a RequestHead) -> Self {
+        let target = head.target();
+        let is_authority = |rest: &&[u8]| !target.starts_with(b"/") && !rest.is_empty();
+        // Absolute form: the path begins at the first slash after `//authority`.
+        let authority = target
+            .windows(3)
+            .position(|window| window == b"://")
+            .and_then(|scheme| target.get(scheme + 3..))
+            .filter(is_authority);
+        let origin = match authority {
+            Some(rest) => {
+                let path = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'));
+                rest.split_at(path.unwrap_or(rest.len())).1
+            }
+            None => target,
+        };
+        let origin = until(origin, b'#').0;
+        let (path, query) = until(origin, b'?');
+        Self { path, query }
+    }
+}
+
+/// What stands before the first `separator`, and what behind it.
+fn until(text: &[u8], separator: u8) -> (&[u8], &[u8]) {
+    let mut parts = text.splitn(2, |byte| *byte == separator);
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
+
+/// The path as `PATH_INFO` has it: percent-decoded (RFC 3986 §2.1).
+fn decoded(buffer: &mut Vec<u8>, path: &[u8]) {
+    let mut rest = path;
+    while let Some((byte, after)) = rest.split_first() {
+        let code = after.split_at_checked(2).filter(|_| *byte == b'%');
+        let octet = code.and_then(|(digits, after)| {
+            let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
+            let digits = std::str::from_utf8(digits).ok()?;
+            Some((u8::from_str_radix(digits, 16).ok()?, after))
+        });
+        let (byte, after) = octet.unwrap_or((*byte, after));
+        escape(buffer, &[byte]);
+        rest = after;
+    }
+}
+
+/// The last value of a field, as gunicorn has it for single fields; a dash if there is none.
+fn last<'a>(buffer: &mut Vec<u8>, fields: impl Iterator<Item = (&'a [u8], &'a [u8])>, name: &str) {
+    let values = fields
+        .filter(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))
+        .map(|(_, value)| value);
+    match values.last() {
+        Some(value) => escape(buffer, value),
+        None => buffer.push(b'-'),
     }
 }
 
@@ -195,14 +296,12 @@ mod tests {
     }
 
     fn line(request: &[u8], peer: Option<&str>, status: u16, sent_bytes: u64) -> String {
+        let head = head(request);
+        let mut record = Record::new(&head);
+        record.peer = peer.map(|peer| peer.parse().unwrap());
+        (record.status, record.sent_bytes) = (status, sent_bytes);
         let mut line = Line::default();
-        let entry = Entry {
-            head: &head(request),
-            peer: peer.map(|peer| peer.parse().unwrap()),
-            status,
-            sent_bytes,
-        };
-        line.format(&entry, Timestamp::UNIX_EPOCH);
+        line.format(&AccessFormat::default(), &record, Timestamp::UNIX_EPOCH);
         let date = line.clock.text.clone();
         assert_eq!(date.len(), "[01/Jan/1970:00:00:00 +0000]".len());
         String::from_utf8(line.buffer).unwrap().replace(&date, "[date]")
@@ -306,5 +405,71 @@ mod tests {
         let mut escaped = Vec::new();
         escape(&mut escaped, &every_byte);
         assert!(escaped.iter().all(|byte| matches!(byte, b' '..=b'~')));
+    }
+
+    /// What gunicorn 27.0.1 wrote for the same request, `p` and the times aside.
+    #[test]
+    fn every_atom() {
+        let head = head(
+            b"POST /a%20b%22/c?d=%22e#f HTTP/1.1\r\nHost: x\r\nX-Id: one\r\nx-id: two\r\n\
+              Content-Type: text/plain\r\nContent-Length: 0\r\nReferer: r\r\nUser-Agent: u\r\n\
+              Authorization: Basic am9objpwdw==\r\n\r\n",
+        );
+        let headers = [(&b"X-Foo"[..], &b"b\"ar\n"[..]), (b"Content-Type", b"text/html")]
+            .map(|(name, value)| (name.into(), value.into()));
+        let mut record = Record::new(&head);
+        record.peer = Some("[::ffff:10.0.0.1]:99".parse().unwrap());
+        (record.status, record.sent_bytes) = (201, 7);
+        record.duration = std::time::Duration::from_micros(2_003_004);
+        record.response_headers = &headers;
+        let pid = format!("<{}>", std::process::id());
+        for (atoms, expected) in [
+            ("%(h)s %(l)s %(u)s", "10.0.0.1 - john"),
+            ("%(r)s", "POST /a%20b%22/c?d=%22e#f HTTP/1.1"),
+            ("%(m)s %(U)s %(q)s %(H)s", "POST /a b\\\"/c d=%22e HTTP/1.1"),
+            ("%(s)s %(b)s %(B)s %(B)d", "201 7 7 7"),
+            ("%(f)s %(a)s", "r u"),
+            ("%(T)s %(D)s %(M)s %(L)s", "2 2003004 2003 2.003004"),
+            ("%(p)s", &pid),
+            ("%({X-ID}i)s %({x-none}i)s", "two -"),
+            ("%({x-foo}o)s %({CONTENT-TYPE}o)s %({x-id}o)s", "b\\\"ar\\x0a text/html -"),
+            ("%({REMOTE_ADDR}e)s %({REMOTE_PORT}e)s", "10.0.0.1 99"),
+            ("%({request_method}e)s %({raw_uri}e)s", "POST /a%20b%22/c?d=%22e#f"),
+            ("%({path_info}e)s %({query_string}e)s", "/a b\\\"/c d=%22e"),
+            ("%({http_x_id}e)s %({content_type}e)s", "one,two text/plain"),
+            ("%({server_protocol}e)s %({wsgi.version}e)s", "HTTP/1.1 -"),
+            ("%(nothing)s %({x}y)s 100%%", "- - 100%"),
+        ] {
+            let mut line = Line::default();
+            line.format(&atoms.parse().unwrap(), &record, Timestamp::UNIX_EPOCH);
+            assert_eq!(String::from_utf8(line.buffer).unwrap(), format!("{expected}\n"), "{atoms}");
+        }
+    }
+
+    #[test]
+    fn targets_of_every_form() {
+        for (target, path, query) in [
+            ("/", "/", ""),
+            ("/a?b?c", "/a", "b?c"),
+            ("/a#b?c", "/a", ""),
+            ("/go?to=http://x/y", "/go", "to=http://x/y"),
+            ("http://x/a?b", "/a", "b"),
+            ("http://x?b", "", "b"),
+            ("*", "*", ""),
+        ] {
+            let method = if target == "*" { "OPTIONS" } else { "GET" };
+            let head = head(format!("{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+            let found = Target::of(&head);
+            assert_eq!((found.path, found.query), (path.as_bytes(), query.as_bytes()), "{target}");
+        }
+    }
+
+    #[test]
+    fn percent_signs_that_encode_nothing_stay() {
+        for (path, expected) in [("/%41%4", "/A%4"), ("/%zz%", "/%zz%"), ("/%0a", "/\\x0a")] {
+            let mut buffer = Vec::new();
+            decoded(&mut buffer, path.as_bytes());
+            assert_eq!(String::from_utf8(buffer).unwrap(), expected);
+        }
     }
 }

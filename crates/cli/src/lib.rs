@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 
+pub mod access_format;
 pub mod access_log;
 pub mod args;
 mod basic_auth;

@@ -1,6 +1,8 @@
 //! What the workers are made of: settings, logs, and an application.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use pyo3::prelude::*;
 use rgunicorn_arbiter::{Options, ReloadError, Worker, WorkerError, WorkerProcess};
@@ -198,7 +200,19 @@ fn worker_options(settings: &Settings) -> rgunicorn_workers::Options {
     options.write_timeout = settings.write_timeout;
     options.keepalive = settings.keepalive;
     options.limit_request_body = settings.limit_request_body;
+    options.log_response_headers =
+        settings.accesslog.is_some() && settings.access_log_format.needs_response_headers();
+    options.max_requests = max_requests(settings);
     options
+}
+
+/// A number of this worker's own, so that not all are replaced at once.
+fn max_requests(settings: &Settings) -> Option<u64> {
+    // Seeded here: state from before the fork would be the same in every worker.
+    let mut seed = DefaultHasher::new();
+    (std::process::id(), SystemTime::now()).hash(&mut seed);
+    let jitter = fastrand::Rng::with_seed(seed.finish()).u64(0..=settings.max_requests_jitter);
+    (settings.max_requests > 0).then(|| settings.max_requests + jitter)
 }
 
 /// Tells the operator what is worth a look in the settings.

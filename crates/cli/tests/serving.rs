@@ -167,3 +167,43 @@ fn an_abandoned_reload_leaves_settings_and_logs_as_they_were() {
     assert_eq!(fs::read_to_string(here("one.log")).unwrap().lines().count(), 2);
     assert_eq!(fs::read_to_string(here("two.log")).unwrap(), "");
 }
+
+#[test]
+fn workers_are_replaced_after_their_requests() {
+    let temporary = directory(&[("shop.py", PRELOADED)]);
+    let line = ["shop:app", "--max-requests", "5", "--max-requests-jitter", "3"];
+    let mut server = Server::start(temporary.path(), command(), &line);
+    let first = server.workers();
+    for _ in 0..8 {
+        server.get("/");
+    }
+    server.wait_for("Autorestarting worker after current request.");
+    server.wait_for("Worker exiting");
+    server.get("/");
+    let (status, log) = server.stop(Signal::SIGTERM);
+    assert!(status.success(), "{log:?}");
+    let second = log.iter().filter(|line| line.contains("Booting worker")).count();
+    assert!(second >= 2, "{first:?} had no successor");
+}
+
+const HEADERS: &str = "def app(environ, start_response):\n    \
+        start_response('200 OK', [('X-Count', environ['PATH_INFO'][1:])])\n    \
+        return [b'hello']\n";
+
+#[test]
+fn the_access_log_has_the_format_that_was_asked_for() {
+    let temporary = directory(&[("shop.py", HEADERS)]);
+    let format = "%(m)s %(U)s %({x-count}o)s %({user-agent}i)s %(b)s";
+    let line = ["shop:app", "--access-logfile", "a.log", "--access-logformat", format];
+    let server = Server::start(temporary.path(), command(), &line);
+    // Two on one connection, the second without what the first one had.
+    server.send(
+        "GET /1 HTTP/1.1\r\nHost: x\r\nUser-Agent: u\r\n\r\n\
+         GET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    );
+    server.send("NONSENSE\r\n\r\n");
+    let (status, log) = server.stop(Signal::SIGTERM);
+    assert!(status.success(), "{log:?}");
+    let lines = fs::read_to_string(temporary.path().join("a.log")).unwrap();
+    assert_eq!(lines, "GET /1 1 u 5\nGET /2 2 - 5\n");
+}

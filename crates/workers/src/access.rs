@@ -5,6 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use rgunicorn_http1::RequestHead;
 
+/// Name and value of a response's field, as they were sent.
+pub(crate) type LoggedHeader = (Box<[u8]>, Box<[u8]>);
+
+/// Fields of a response that are kept until it is logged.
+pub(crate) type LoggedHeaders = Vec<LoggedHeader>;
+
 /// One answered request, as an access log or a counter sees it.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -17,10 +23,28 @@ pub struct Record<'a> {
     pub status: u16,
     /// Body bytes of the response, without chunk framing.
     pub sent_bytes: u64,
+    /// The fields of the response, in the order of its head; empty unless
+    /// [`Options::log_response_headers`](crate::Options::log_response_headers) asks for them.
+    pub response_headers: &'a [LoggedHeader],
     /// When the handler was called.
     pub started: SystemTime,
     /// From then until the response lay with the kernel or in the connection's output buffer.
     pub duration: Duration,
+}
+
+impl<'a> Record<'a> {
+    /// A record of this request with an empty response, as tests of a [`RequestLog`] need it.
+    pub fn new(request: &'a RequestHead) -> Self {
+        Self {
+            request,
+            peer: None,
+            status: 200,
+            sent_bytes: 0,
+            response_headers: &[],
+            started: SystemTime::UNIX_EPOCH,
+            duration: Duration::ZERO,
+        }
+    }
 }
 
 /// Receives every answered request, on the thread that served it.

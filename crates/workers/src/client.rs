@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rgunicorn_arbiter::Address;
 use rgunicorn_http1::{Connection, RequestHead, ResponseHead, error_response};
 
+use crate::access::LoggedHeaders;
 use crate::context::{Context, SLOW_REQUEST};
 use crate::handler::ConnectionError;
 use crate::output::Output;
@@ -43,6 +44,8 @@ struct Inner {
     http: Connection,
     /// Index into `context.locals`.
     listener: usize,
+    /// Fields of the current response, if records are to carry them.
+    logged_headers: LoggedHeaders,
     output: Output,
     peer: Option<SocketAddr>,
     /// What the poller waits for on this socket, if it knows the socket.
@@ -101,6 +104,10 @@ impl Client {
         inner.http.send_response(head, SystemTime::now(), &mut inner.output.head)?;
         inner.status = head.status;
         inner.sent_bytes = 0;
+        if inner.context.options.log_response_headers {
+            let copies = head.headers.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+            inner.logged_headers = copies.collect();
+        }
         Ok(())
     }
 

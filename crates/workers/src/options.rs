@@ -32,6 +32,8 @@ pub struct Options {
     /// How long an idle connection waits for its next request; `None` closes after each
     /// response. Default 2 s.
     pub keepalive: Option<Duration>,
+    /// Whether records carry the fields of the response. Default: no, which saves copies.
+    pub log_response_headers: bool,
     /// Largest request body in bytes, answered with 413 beyond; `None` is without limit.
     /// Default 1 GiB.
     pub limit_request_body: Option<u64>,
@@ -59,6 +61,7 @@ impl Default for Options {
             http1: Arc::new(Config::default()),
             keepalive: Some(Duration::from_secs(2)),
             limit_request_body: Some(1 << 30),
+            log_response_headers: false,
             max_requests: None,
             request_buffer_size: 1 << 20,
             response_buffer_size: 1 << 20,

@@ -48,7 +48,16 @@ pub(crate) fn serve_one<H: Handler, L: RequestLog>(
         let next = client.finish(request);
         let (status, sent_bytes) = client.sent();
         let duration = clock.elapsed();
-        log.request_done(&Record { request, peer, status, sent_bytes, started, duration });
+        let response_headers = client.logged_headers();
+        log.request_done(&Record {
+            request,
+            peer,
+            status,
+            sent_bytes,
+            response_headers,
+            started,
+            duration,
+        });
         match next {
             Ok(next) => Some((client, next)),
             Err(error) => {

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use rgunicorn_arbiter::{Address, Group, User};
 
+use crate::access_format::AccessFormat;
+
 mod bind;
 mod def;
 mod error;
@@ -51,6 +53,8 @@ mod tests;
 #[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "gunicorn has that many switches")]
 pub struct Settings {
+    /// What the lines of the access log show.
+    pub access_log_format: AccessFormat,
     /// Where the access log goes; `None` keeps none.
     pub accesslog: Option<LogTarget>,
     /// Connections that the kernel keeps before they are accepted.
@@ -90,6 +94,10 @@ pub struct Settings {
     pub limit_request_line: usize,
     /// The least severe messages that the error log keeps.
     pub loglevel: LogLevel,
+    /// Requests after which a worker is replaced; 0 never.
+    pub max_requests: u64,
+    /// The most that is added to `max_requests`, at random for each worker.
+    pub max_requests_jitter: u64,
     /// Where the arbiter's pid is written, relative to `chdir`.
     pub pidfile: Option<PathBuf>,
     /// Load the application before the workers are forked.
@@ -120,6 +128,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            access_log_format: AccessFormat::default(),
             accesslog: None,
             backlog: 2048,
             bind: bind::default(),
@@ -138,6 +147,8 @@ impl Default for Settings {
             limit_request_fields: 100,
             limit_request_line: 4094,
             loglevel: LogLevel::Info,
+            max_requests: 0,
+            max_requests_jitter: 0,
             pidfile: None,
             preload_app: false,
             print_config: false,

@@ -5,12 +5,6 @@ use super::{NotYet, Takes};
 /// gunicorn's other settings, in alphabetical order.
 pub static NOT_YET: &[NotYet] = &[
     row(
-        "access_log_format",
-        &["--access-logformat"],
-        Takes::One("STRING"),
-        r#"'%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'"#,
-    ),
-    row(
         "asgi_disconnect_grace_period",
         &["--asgi-disconnect-grace-period"],
         Takes::One("INT"),
@@ -74,8 +68,6 @@ pub static NOT_YET: &[NotYet] = &[
     row("logconfig_dict", &[], Takes::One("STRING"), "{}"),
     row("logconfig_json", &["--log-config-json"], Takes::One("FILE"), "None"),
     row("logger_class", &["--logger-class"], Takes::One("STRING"), "'gunicorn.glogging.Logger'"),
-    row("max_requests", &["--max-requests"], Takes::One("INT"), "0"),
-    row("max_requests_jitter", &["--max-requests-jitter"], Takes::One("INT"), "0"),
     row("paste", &["--paste", "--paster"], Takes::One("STRING"), "None"),
     row("permit_obsolete_folding", &["--permit-obsolete-folding"], Takes::Nothing, "False"),
     row(

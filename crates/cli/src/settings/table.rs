@@ -7,8 +7,8 @@ use std::time::Duration;
 use rgunicorn_arbiter::{Group, Options, User};
 
 use super::value::{
-    INT_MAX, account, config_location, environment, list, log_level, log_target, number, optional,
-    optional_seconds, path, seconds, switch, text, umask, worker_class,
+    INT_MAX, access_format, account, config_location, environment, list, log_level, log_target,
+    number, optional, optional_seconds, path, seconds, switch, text, umask, worker_class,
 };
 use super::{Definition, Environment, Raw, Rejection, Section, Takes, bind};
 
@@ -126,6 +126,34 @@ pub static SETTINGS: &[Definition] = &[
         help: "Kind of workers: sync.",
         doc: "`sync` calls the application for one request at a time in each worker. Slow clients \
               do not hold a worker up: the application is called when its request is complete.",
+    },
+    Definition {
+        name: "max_requests",
+        section: Section::WorkerProcesses,
+        flags: &["--max-requests"],
+        takes: Takes::One("INT"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.max_requests = number(raw, 0, INT_MAX)?;
+            Ok(())
+        },
+        show: |settings| settings.max_requests.to_string(),
+        help: "Replace a worker after this many requests; 0 never does.",
+        doc: "Against memory that grows. The worker serves on until its successor is ready, and at most a quarter of the workers is replaced at a time.",
+    },
+    Definition {
+        name: "max_requests_jitter",
+        section: Section::WorkerProcesses,
+        flags: &["--max-requests-jitter"],
+        takes: Takes::One("INT"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.max_requests_jitter = number(raw, 0, INT_MAX)?;
+            Ok(())
+        },
+        show: |settings| settings.max_requests_jitter.to_string(),
+        help: "Add up to so many requests to max_requests, at random for each worker.",
+        doc: "So that the workers are not all replaced at once.",
     },
     Definition {
         name: "timeout",
@@ -442,8 +470,21 @@ pub static SETTINGS: &[Definition] = &[
         },
         show: |settings| optional(settings.accesslog.as_ref()),
         help: "Write an access log to this file; - is standard output.",
-        doc: "One line for each request, in gunicorn's format: `%(h)s %(l)s %(u)s %(t)s \"%(r)s\" \
-              %(s)s %(b)s \"%(f)s\" \"%(a)s\"`. SIGUSR1 reopens the file.",
+        doc: "One line for each request, as `access_log_format` says. SIGUSR1 reopens the file.",
+    },
+    Definition {
+        name: "access_log_format",
+        section: Section::Logging,
+        flags: &["--access-logformat"],
+        takes: Takes::One("STRING"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.access_log_format = access_format(raw)?;
+            Ok(())
+        },
+        show: |settings| settings.access_log_format.to_string(),
+        help: "Format of the access log's lines, made of atoms such as %(h)s.",
+        doc: "Atoms: `h` client address, `u` user of basic authentication, `t` time, `r` request line, `s` status, `m` method, `U` path, `q` query, `H` protocol, `b` and `B` bytes of the response's body, `f` referer, `a` user agent, `T` duration in seconds, `M` in milliseconds, `D` in microseconds, `L` in decimal seconds, `p` pid, `{name}i` field of the request, `{name}o` field of the response, `{name}e` variable of the WSGI environ. What is missing is a dash, and so is an atom that does not exist; of the environ, what the request alone does not tell is missing. Quotation marks and backslashes get a backslash, and whatever is not printable ASCII is written as `\\xNN`, so that no value leaves its field.",
     },
     Definition {
         name: "errorlog",

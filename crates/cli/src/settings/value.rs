@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use rgunicorn_arbiter::AccountError;
 
+use crate::access_format::{AccessFormat, AccessFormatError};
+
 use super::{ConfigLocation, LogLevel, LogTarget, Raw, Rejection, WorkerClass};
 
 /// gunicorn itself has no upper bound; this one fits an `i32` wherever a number ends up, and in
@@ -67,6 +69,14 @@ pub(super) fn config_location(raw: &Raw) -> Result<ConfigLocation, Rejection> {
         ConfigLocation::Module(name) if name.is_empty() => Err(Rejection::allowed(ALLOWED)),
         _ => Ok(location),
     }
+}
+
+/// A format of access log lines.
+pub(super) fn access_format(raw: &Raw) -> Result<AccessFormat, Rejection> {
+    const ALLOWED: &str = "text with atoms such as %(h)s";
+    let text = raw.text(ALLOWED)?.to_str().ok_or_else(|| Rejection::allowed(ALLOWED))?;
+    text.parse()
+        .map_err(|error: AccessFormatError| Rejection::allowed(format!("{ALLOWED}; {error}")))
 }
 
 /// A user or a group, by name or number.

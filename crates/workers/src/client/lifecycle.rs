@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use rgunicorn_http1::{Connection, Event, Headers, Peer, ProtocolError, RequestHead, ResponseHead};
 
 use super::{Client, Inner};
+use crate::access::{LoggedHeader, LoggedHeaders};
 use crate::context::Context;
 use crate::handler::ConnectionError;
 use crate::output::Output;
@@ -51,6 +52,7 @@ impl Client {
             head: None,
             http,
             listener,
+            logged_headers: LoggedHeaders::new(),
             output: Output::default(),
             peer,
             registered: None,
@@ -176,6 +178,11 @@ impl Client {
         (self.inner.status, self.inner.sent_bytes)
     }
 
+    /// The response's fields, if records are to carry them.
+    pub(crate) fn logged_headers(&self) -> &[LoggedHeader] {
+        &self.inner.logged_headers
+    }
+
     /// An idle connection owns no buffer: the worker's only one is lent to the connection that
     /// is being answered, and comes back when all of it is sent.
     pub(crate) fn swap_buffer(&mut self, spare: &mut BytesMut) {
@@ -225,6 +232,7 @@ impl Client {
         self.inner.http.start_next_cycle()?;
         self.inner.output.release();
         self.inner.status = 0;
+        self.inner.logged_headers.clear();
         Ok(())
     }
 }
