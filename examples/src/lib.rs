@@ -29,3 +29,8 @@ impl log::Log for StandardError {
 
     fn flush(&self) {}
 }
+
+/// The example in the crate's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../crates/workers/README.md")]
+struct WorkersReadme;
