@@ -12,7 +12,7 @@ use bytes::Bytes;
 use pyo3::prelude::*;
 use rgunicorn_arbiter::Address;
 use rgunicorn_http1::{Framing, RequestHead, ResponseHead};
-use rgunicorn_wsgi::{App, AppError, Exchange, Local, Peer, Request, Scheme};
+use rgunicorn_wsgi::{App, AppError, Exchange, Local, Peer, Request, Scheme, format_exception};
 
 use crate::client::Client;
 use crate::handler::{ConnectionError, Handler, Outcome};
@@ -83,7 +83,8 @@ impl Handler for WsgiHandler {
     fn woken(&self) {
         Python::attach(|py| {
             if let Err(error) = py.check_signals() {
-                log::error!("Exception in a signal handler\n{error}");
+                let traceback = format_exception(py, &error);
+                log::error!("Exception in a signal handler\n{}", traceback.trim_end());
             }
         });
     }
