@@ -1,5 +1,9 @@
-//! Messages written from RFC 9112, each with what must come out of it. Every one is fed whole, byte
-//! by byte and at random cuts. `BLESS=1` rewrites the expectations.
+//! Messages written from RFC 9112, and requests as clients, proxies and probes send them, each with
+//! what must come out of it. Every one is fed whole, byte by byte and at random cuts. `BLESS=1`
+//! rewrites the expectations.
+//!
+//! Those of curl, wget, nginx, Node and the Python libraries were recorded; those of browsers, Go,
+//! AWS and Kubernetes are written as these are known to send them.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
