@@ -122,10 +122,9 @@ fn settings_of_gunicorn_that_are_missing_are_refused_by_name() {
         assert!(error.contains(flag), "{error}");
         assert!(error.contains("not support"), "{error}");
     }
-    for (line, name) in [
-        ("reload = True", "reload"),
-        ("def post_fork(server, worker): pass", "post_fork"),
-    ] {
+    for (line, name) in
+        [("reload = True", "reload"), ("def post_fork(server, worker): pass", "post_fork")]
+    {
         let launch = Launch::new(APP).file("gunicorn.conf.py", &format!("{line}\n"));
         let finished = launch.run();
         assert_eq!(finished.code, Some(1), "{finished:?}");
