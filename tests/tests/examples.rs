@@ -92,6 +92,9 @@ fn rust_handler_answers_complete_requests_and_logs_them() {
     assert_eq!(answer, "GET /one?two, 0 bytes, by");
     let pid: i32 = pid.parse().unwrap();
     assert!(server.workers().iter().any(|worker| worker.pid() == pid), "{pid} is a worker");
+    // Whatever features other packages of the workspace switch on.
+    let loaded = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    assert!(!loaded.contains("libpython"), "a handler in Rust needs no Python");
 
     // More than what waits in memory.
     let answer = client.post("/upload", &vec![b'x'; 3 << 20]);

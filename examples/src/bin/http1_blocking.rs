@@ -37,7 +37,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 for stream in listener.incoming() {
-                    let served = stream.map_err(Into::into).and_then(|it| serve(&it, &config));
+                    let served =
+                        stream.map_err(Into::into).and_then(|stream| serve(&stream, &config));
                     if let Err(error) = served {
                         log::warn!("{error}");
                     }
