@@ -16,11 +16,12 @@ pub fn example(name: &str, arguments: &[&str]) -> Server {
     Server::spawn(command, directory)
 }
 
-/// Builds an example and asks cargo where it lies: only cargo knows the target directory.
+/// Builds an example and asks cargo where it lies: only cargo knows the target directory. Built with
+/// the whole workspace, as the tests are, it shares what was compiled for them.
 fn build(name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "rgunicorn-examples", "--bin", name])
+        .args(["build", "--quiet", "--workspace", "--bin", name])
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .stderr(Stdio::inherit())
