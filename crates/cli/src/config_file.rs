@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyList, PyModule, PyString, PyTuple};
+use rgunicorn_wsgi::format_exception;
 
 use crate::settings::{ConfigLocation, HOOKS, Layer, NOT_YET, Origin, Raw, SETTINGS, SettingError};
 
@@ -55,7 +56,8 @@ pub fn load(py: Python<'_>, location: &ConfigLocation) -> Result<Layer, ConfigFi
     };
     globals.and_then(|globals| Ok(settings_of(&globals, &origin)??)).map_err(|error| match error {
         ExecuteError::Python(error) => {
-            ConfigFileError::Raised { traceback: traceback(py, &error), origin }
+            let traceback = format_exception(py, &error).trim_end().to_owned();
+            ConfigFileError::Raised { traceback, origin }
         }
         ExecuteError::File(error) => error,
     })
@@ -132,14 +134,14 @@ fn settings_of(
     Ok(Ok(layer))
 }
 
-/// Whether the items of a list are looked at, or shown as they are.
+/// Whether the items of a list or dict are looked at, or shown as they are.
 #[derive(Clone, Copy)]
 enum Nesting {
     Items,
     Leaf,
 }
 
-/// The value without Python. One level of lists is enough for every setting, and a list that
+/// The value without Python. One level is enough for every setting, and a list that
 /// contains itself ends there too.
 fn raw(value: &Bound<'_, PyAny>, nesting: Nesting) -> PyResult<Raw> {
     if value.is_none() {
@@ -162,25 +164,16 @@ fn raw(value: &Bound<'_, PyAny>, nesting: Nesting) -> PyResult<Raw> {
         let items = value.try_iter()?.map(|item| raw(&item?, Nesting::Leaf));
         return Ok(Raw::List(items.collect::<PyResult<_>>()?));
     }
+    if let (Nesting::Items, Ok(map)) = (nesting, value.cast::<PyDict>()) {
+        let leaf = |value: &Bound<'_, PyAny>| raw(value, Nesting::Leaf);
+        let entries = map.iter().map(|(key, value)| Ok((leaf(&key)?, leaf(&value)?)));
+        return Ok(Raw::Map(entries.collect::<PyResult<_>>()?));
+    }
     Ok(Raw::Other(value.repr()?.to_string()))
 }
 
 fn literal<'py>(py: Python<'py>, source: &str) -> PyResult<Bound<'py, PyAny>> {
     py.import("ast")?.call_method1("literal_eval", (source,))
-}
-
-/// The exception as Python prints it, without a final newline.
-fn traceback(py: Python<'_>, error: &PyErr) -> String {
-    let parts = (error.get_type(py), error.value(py), error.traceback(py));
-    let formatted = py
-        .import("traceback")
-        .and_then(|module| module.call_method1("format_exception", parts))
-        .and_then(|lines| lines.extract::<Vec<String>>());
-    match formatted {
-        Ok(lines) => lines.concat().trim_end().to_owned(),
-        // Not even the traceback can be formatted: the exception in one line must do.
-        Err(_) => error.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -208,7 +201,8 @@ mod tests {
                       workers = 2 * 2 + 1\nbind = ['a:1', 'b:2']\ntimeout = '0x10'\n\
                       check_config = True\naccesslog = None\nkeepalive = 1.5\n\
                       loglevel = __name__\nlimit_request_body = 1 << 80\n\
-                      errorlog = os.path.basename(__file__)\nwsgi_app = ('a', ['b'])\n";
+                      errorlog = os.path.basename(__file__)\nwsgi_app = ('a', ['b'])\n\
+                      secure_scheme_headers = {'X-Tls': 'on', 1: {}}\n";
         let expected = [
             "accesslog=None",
             "bind=['a:1', 'b:2']",
@@ -217,6 +211,7 @@ mod tests {
             "keepalive=1.5",
             "limit_request_body=1208925819614629174706176",
             "loglevel='__config__'",
+            "secure_scheme_headers={'X-Tls': 'on', 1: {}}",
             "timeout='0x10'",
             "workers=5",
             "wsgi_app=['a', ['b']]",

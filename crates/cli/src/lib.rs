@@ -17,6 +17,7 @@ pub mod load;
 mod log_file;
 pub mod logging;
 mod logs;
+mod proctitle;
 pub mod python;
 mod serve;
 pub mod settings;

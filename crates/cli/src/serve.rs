@@ -11,7 +11,7 @@ use crate::environment::Environment;
 use crate::load::{Command, Failure, Launch, Loaded, load};
 use crate::logs::{Logs, SharedLogs};
 use crate::settings::{Settings, listing};
-use crate::site::{NoApp, Preloaded, Site, arbiter_options, chain, load_app, warn};
+use crate::site::{NoApp, Preloaded, Site, arbiter_options, chain, load_app, show_title, warn};
 use crate::{embed, python};
 
 /// Runs the command. Returns in the arbiter and in each of its workers, with the status that the
@@ -104,6 +104,7 @@ impl Hooks for Observer {
 
     fn when_ready(&mut self, _listeners: &[Listener]) -> Result<(), HookError> {
         log::info!("Using worker: {}", self.loaded.settings.worker_class);
+        show_title("master", &self.loaded.settings);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::load::{Command, Launch, Loaded, enter, load};
 use crate::logs::{Logs, SharedLogs};
 use crate::settings::Settings;
-use crate::{embed, python};
+use crate::{embed, proctitle, python};
 
 /// What clients are told, and applications find in `SERVER_SOFTWARE`.
 const SERVER_SOFTWARE: &str = concat!("rgunicorn/", env!("CARGO_PKG_VERSION"));
@@ -72,6 +72,7 @@ impl Site {
 
 impl Worker for Site {
     fn run(&mut self, process: WorkerProcess) -> Result<(), WorkerError> {
+        show_title("worker", &self.settings);
         embed::initialize(self.launch.arguments())
             .map_err(|error| WorkerError::Failed(error.into()))?;
         let handler = Python::attach(|py| {
@@ -192,6 +193,8 @@ fn worker_options(settings: &Settings) -> rgunicorn_workers::Options {
         .limit_request_line(settings.limit_request_line)
         .limit_request_fields(settings.limit_request_fields)
         .limit_request_field_size(settings.limit_request_field_size)
+        .forwarded_allow_ips(settings.forwarded_allow_ips.peers().clone())
+        .secure_scheme_headers(settings.secure_scheme_headers.iter().cloned().collect())
         .server("rgunicorn");
     let mut options = rgunicorn_workers::Options::default();
     options.http1 = Arc::new(http1);
@@ -213,6 +216,12 @@ fn max_requests(settings: &Settings) -> Option<u64> {
     (std::process::id(), SystemTime::now()).hash(&mut seed);
     let jitter = fastrand::Rng::with_seed(seed.finish()).u64(0..=settings.max_requests_jitter);
     (settings.max_requests > 0).then(|| settings.max_requests + jitter)
+}
+
+/// `rgunicorn: master [shop]`: also scripts that look for `gunicorn: master` find it.
+pub(crate) fn show_title(role: &str, settings: &Settings) {
+    let name = settings.proc_name.as_ref().unwrap_or(&settings.wsgi_app);
+    proctitle::set(&format!("rgunicorn: {role} [{name}]"));
 }
 
 /// Tells the operator what is worth a look in the settings.

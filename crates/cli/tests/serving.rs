@@ -207,3 +207,49 @@ fn the_access_log_has_the_format_that_was_asked_for() {
     let lines = fs::read_to_string(temporary.path().join("a.log")).unwrap();
     assert_eq!(lines, "GET /1 1 u 5\nGET /2 2 - 5\n");
 }
+
+const SCHEME: &str = "def app(environ, start_response):\n    \
+        start_response('200 OK', [])\n    \
+        return [environ['wsgi.url_scheme'].encode()]\n";
+
+#[test]
+fn a_trusted_proxy_tells_the_scheme() {
+    let temporary = directory(&[
+        ("shop.py", SCHEME),
+        ("tls.conf.py", "secure_scheme_headers = {'X-Tls': 'yes'}\n"),
+    ]);
+    let scheme = |server: &Server, field: &str| {
+        let response = server.send(&format!("GET / HTTP/1.0\r\n{field}\r\n\r\n"));
+        response.split_once("\r\n\r\n").unwrap().1.to_owned()
+    };
+    let server = Server::start(temporary.path(), command(), &["shop:app"]);
+    assert_eq!(scheme(&server, "X-Forwarded-Proto: https"), "https");
+    assert_eq!(scheme(&server, "X-Tls: yes"), "http");
+    drop(server);
+    let server = Server::start(temporary.path(), command(), &["shop:app", "-c", "tls.conf.py"]);
+    assert_eq!(scheme(&server, "X-Forwarded-Proto: https"), "http");
+    assert_eq!(scheme(&server, "X-Tls: yes"), "https");
+    drop(server);
+    let mut command = command();
+    command.env("FORWARDED_ALLOW_IPS", "10.0.0.1");
+    let server = Server::start(temporary.path(), command, &["shop:app"]);
+    assert_eq!(scheme(&server, "X-Forwarded-Proto: https"), "http");
+}
+
+#[test]
+fn processes_have_titles() {
+    let temporary = directory(&[("shop.py", SCHEME)]);
+    let server = Server::start(temporary.path(), command(), &["shop:app", "--name", "corner"]);
+    let title = |pid: u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        let end = line.iter().position(|byte| *byte == 0).unwrap();
+        assert!(line[end..].iter().all(|byte| *byte == 0), "the arguments are gone");
+        String::from_utf8(line[..end].to_vec()).unwrap()
+    };
+    // An answer tells that the worker is beyond its start.
+    assert_eq!(server.get("/"), "http");
+    assert_eq!(title(server.pid()), "rgunicorn: master [corner]");
+    assert_eq!(title(server.workers()[0]), "rgunicorn: worker [corner]");
+    let (status, log) = server.stop(Signal::SIGTERM);
+    assert!(status.success(), "{log:?}");
+}

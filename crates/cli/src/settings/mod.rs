@@ -16,6 +16,7 @@ use crate::access_format::AccessFormat;
 mod bind;
 mod def;
 mod error;
+mod forwarded;
 mod help;
 mod listing;
 mod not_yet;
@@ -27,6 +28,7 @@ mod value;
 
 pub use def::{Definition, Environment, NotYet, Rejection, Section, Takes};
 pub use error::SettingError;
+pub use forwarded::ForwardedAllowIps;
 pub(crate) use help::USAGE;
 pub use help::help;
 pub use listing::listing;
@@ -72,6 +74,8 @@ pub struct Settings {
     pub config: Option<ConfigLocation>,
     /// Where the error log goes.
     pub errorlog: LogTarget,
+    /// The peers whose `secure_scheme_headers` count.
+    pub forwarded_allow_ips: ForwardedAllowIps,
     /// How long workers may finish their requests once told to stop.
     pub graceful_timeout: Duration,
     /// The group of the workers; `None` is that of the arbiter.
@@ -104,10 +108,14 @@ pub struct Settings {
     pub preload_app: bool,
     /// Print the configuration, then do as `check_config`.
     pub print_config: bool,
+    /// What the processes are called; `None` is the application.
+    pub proc_name: Option<String>,
     /// Directories to put before `sys.path`, in the order given.
     pub pythonpath: Vec<OsString>,
     /// Variables for the application: names, not empty, and values.
     pub raw_env: Vec<(OsString, OsString)>,
+    /// Names and values of the fields that say https.
+    pub secure_scheme_headers: Vec<(String, String)>,
     /// A worker silent for longer is killed and replaced; `None` never.
     pub timeout: Option<Duration>,
     /// Permissions that Unix sockets do not give, 0 to 0o777.
@@ -137,6 +145,7 @@ impl Default for Settings {
             check_config: false,
             config: None,
             errorlog: LogTarget::Standard,
+            forwarded_allow_ips: ForwardedAllowIps::default(),
             graceful_timeout: Duration::from_secs(30),
             group: None,
             header_timeout: Duration::from_secs(30),
@@ -152,8 +161,10 @@ impl Default for Settings {
             pidfile: None,
             preload_app: false,
             print_config: false,
+            proc_name: None,
             pythonpath: Vec::new(),
             raw_env: Vec::new(),
+            secure_scheme_headers: forwarded::default_scheme_headers(),
             timeout: Some(Duration::from_secs(30)),
             umask: 0,
             user: None,

@@ -38,7 +38,6 @@ pub static NOT_YET: &[NotYet] = &[
     row("dogstatsd_tags", &["--dogstatsd-tags"], Takes::One("DOGSTATSD_TAGS"), "''"),
     row("enable_backlog_metric", &["--enable-backlog-metric"], Takes::Nothing, "False"),
     row("enable_stdio_inheritance", &["-R", "--enable-stdio-inheritance"], Takes::Nothing, "False"),
-    row("forwarded_allow_ips", &["--forwarded-allow-ips"], Takes::One("STRING"), "'127.0.0.1,::1'"),
     row(
         "forwarder_headers",
         &["--forwarder-headers"],
@@ -82,7 +81,6 @@ pub static NOT_YET: &[NotYet] = &[
         Takes::Nothing,
         "False",
     ),
-    row("proc_name", &["-n", "--name"], Takes::One("STRING"), "None"),
     row("protocol", &["--protocol"], Takes::One("STRING"), "'http'"),
     row("proxy_allow_ips", &["--proxy-allow-from"], Takes::One("STRING"), "'127.0.0.1,::1'"),
     row("proxy_protocol", &["--proxy-protocol"], Takes::Maybe, "'off'"),
@@ -92,12 +90,6 @@ pub static NOT_YET: &[NotYet] = &[
     row("reload_extra_files", &["--reload-extra-file"], Takes::Many("FILES"), "[]"),
     row("reuse_port", &["--reuse-port"], Takes::Nothing, "False"),
     row("root_path", &["--root-path"], Takes::One("STRING"), "''"),
-    row(
-        "secure_scheme_headers",
-        &[],
-        Takes::One("STRING"),
-        "{'X-FORWARDED-PROTOCOL': 'ssl', 'X-FORWARDED-PROTO': 'https', 'X-FORWARDED-SSL': 'on'}",
-    ),
     row("sendfile", &["--no-sendfile"], Takes::Nothing, "None"),
     row("spew", &["--spew"], Takes::Nothing, "False"),
     row("ssl_version", &["--ssl-version"], Takes::One("STRING"), "2"),

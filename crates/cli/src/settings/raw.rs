@@ -27,6 +27,8 @@ pub enum Raw {
     Int(i64),
     /// A list or tuple, or an option that was given several times.
     List(Vec<Self>),
+    /// A dict, in its own order.
+    Map(Vec<(Self, Self)>),
     /// Python's `None`.
     None,
     /// Anything that no setting takes; holds Python's `repr`.
@@ -59,7 +61,7 @@ impl Raw {
             Self::Bool(value) => Some(i64::from(*value)),
             Self::Int(number) => Some(*number),
             Self::Text(text) => text.to_str().and_then(python_int),
-            Self::List(_) | Self::None | Self::Other(_) => None,
+            Self::List(_) | Self::Map(_) | Self::None | Self::Other(_) => None,
         };
         let (low, high) = (*range.start(), *range.end());
         number
@@ -74,7 +76,7 @@ impl Raw {
             Self::None => Ok(false),
             Self::Text(text) if text.eq_ignore_ascii_case("true") => Ok(true),
             Self::Text(text) if text.eq_ignore_ascii_case("false") => Ok(false),
-            Self::Int(_) | Self::List(_) | Self::Other(_) | Self::Text(_) => {
+            Self::Int(_) | Self::List(_) | Self::Map(_) | Self::Other(_) | Self::Text(_) => {
                 Err(Rejection::allowed("True or False"))
             }
         }
@@ -98,12 +100,12 @@ impl fmt::Display for Raw {
             Self::Bool(false) => f.write_str("False"),
             Self::Int(number) => write!(f, "{number}"),
             Self::List(items) => {
-                f.write_str("[")?;
-                for (index, item) in items.iter().enumerate() {
-                    let comma = if index == 0 { "" } else { ", " };
-                    write!(f, "{comma}{item}")?;
-                }
-                f.write_str("]")
+                let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+                write!(f, "[{}]", items.join(", "))
+            }
+            Self::Map(entries) => {
+                let entries = entries.iter().map(|(key, value)| format!("{key}: {value}"));
+                write!(f, "{{{}}}", entries.collect::<Vec<_>>().join(", "))
             }
             Self::None => f.write_str("None"),
             Self::Other(repr) => f.write_str(repr),

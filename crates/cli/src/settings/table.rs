@@ -8,9 +8,9 @@ use rgunicorn_arbiter::{Group, Options, User};
 
 use super::value::{
     INT_MAX, access_format, account, config_location, environment, list, log_level, log_target,
-    number, optional, optional_seconds, path, seconds, switch, text, umask, worker_class,
+    name, number, optional, optional_seconds, path, seconds, switch, text, umask, worker_class,
 };
-use super::{Definition, Environment, Raw, Rejection, Section, Takes, bind};
+use super::{Definition, Environment, Raw, Rejection, Section, Takes, bind, forwarded};
 
 /// The table.
 pub static SETTINGS: &[Definition] = &[
@@ -309,6 +309,38 @@ pub static SETTINGS: &[Definition] = &[
               gunicorn has none.",
     },
     Definition {
+        name: "forwarded_allow_ips",
+        section: Section::Security,
+        flags: &["--forwarded-allow-ips"],
+        takes: Takes::One("STRING"),
+        environment: Some(Environment {
+            variable: "FORWARDED_ALLOW_IPS",
+            value: text,
+            shown: "$FORWARDED_ALLOW_IPS",
+        }),
+        apply: |raw, settings| {
+            settings.forwarded_allow_ips = forwarded::allow_ips(raw)?;
+            Ok(())
+        },
+        show: |settings| settings.forwarded_allow_ips.to_string(),
+        help: "Proxies whose word about the client's scheme counts: addresses, networks, *.",
+        doc: "Between commas, or in a list. Only from these the fields of `secure_scheme_headers` decide `wsgi.url_scheme`; a peer on a Unix socket always counts. `*` is everybody, and then a client can claim to have come by https.",
+    },
+    Definition {
+        name: "secure_scheme_headers",
+        section: Section::Security,
+        flags: &[],
+        takes: Takes::One("DICT"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.secure_scheme_headers = forwarded::scheme_headers(raw)?;
+            Ok(())
+        },
+        show: |settings| forwarded::show_scheme_headers(&settings.secure_scheme_headers),
+        help: "Fields by which a trusted proxy says that its client came by https.",
+        doc: "A dict of names and the one value of each that says so. Another value says http, and fields that contradict each other are refused with 400.",
+    },
+    Definition {
         name: "chdir",
         section: Section::ServerMechanics,
         flags: &["--chdir"],
@@ -454,6 +486,20 @@ pub static SETTINGS: &[Definition] = &[
         show: |settings| settings.umask.to_string(),
         help: "Permissions that Unix sockets do not give, as a file mode.",
         doc: "A number that begins with 0 is octal, `0x` works too. 0 lets everybody connect.",
+    },
+    Definition {
+        name: "proc_name",
+        section: Section::ServerMechanics,
+        flags: &["-n", "--name"],
+        takes: Takes::One("STRING"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.proc_name = name(raw)?;
+            Ok(())
+        },
+        show: |settings| optional(settings.proc_name.as_ref()),
+        help: "Name of the processes, as ps shows them. The application if not given.",
+        doc: "`rgunicorn: master [NAME]` and `rgunicorn: worker [NAME]`. The title takes the place of the command line, and is cut to its length.",
     },
     Definition {
         name: "accesslog",

@@ -82,6 +82,18 @@ fn values_that_are_right() {
         ("access_log_format", text("%(h)s"), |s| s.access_log_format.to_string() == "%(h)s"),
         ("max_requests", text("1000"), |s| s.max_requests == 1000),
         ("max_requests_jitter", Raw::Int(50), |s| s.max_requests_jitter == 50),
+        ("forwarded_allow_ips", text("10.0.0.0/8,*"), |s| {
+            s.forwarded_allow_ips.to_string() == "['10.0.0.0/8', '*']"
+        }),
+        ("forwarded_allow_ips", Raw::List(vec![text("::1")]), |s| {
+            s.forwarded_allow_ips.to_string() == "['::1']"
+        }),
+        ("forwarded_allow_ips", text(""), |s| s.forwarded_allow_ips.to_string() == "[]"),
+        ("proc_name", text("shop"), |s| s.proc_name.as_deref() == Some("shop")),
+        ("proc_name", Raw::None, |s| s.proc_name.is_none()),
+        ("secure_scheme_headers", Raw::Map(vec![(text("X-Tls"), text("on"))]), |s| {
+            s.secure_scheme_headers == [("X-Tls".into(), "on".into())]
+        }),
         ("workers", Raw::Int(512), |s| s.workers == 512),
         ("workers", Raw::Bool(true), |s| s.workers == 1),
         ("write_timeout", Raw::Int(5), |s| s.write_timeout == Duration::from_secs(5)),
@@ -154,6 +166,20 @@ fn values_that_are_wrong() {
         ),
         ("max_requests", Raw::Int(-1), "-1", seconds),
         ("max_requests_jitter", text("x"), "'x'", seconds),
+        (
+            "forwarded_allow_ips",
+            text("10.0.0.1/8"),
+            "'10.0.0.1/8'",
+            "IP addresses and networks between commas, or *; \"10.0.0.1/8\" has host bits set: \
+             the network is \"10.0.0.0/8\"",
+        ),
+        ("proc_name", text("a\nb"), r"'a\nb'", "a name, or None"),
+        (
+            "secure_scheme_headers",
+            Raw::Map(vec![(text("X-Tls"), Raw::Int(1))]),
+            "{'X-Tls': 1}",
+            "a dict of names and values, such as {'X-FORWARDED-PROTO': 'https'}",
+        ),
         ("workers", Raw::Int(0), "0", "a whole number from 1 to 512"),
         ("workers", text("many"), "'many'", "a whole number from 1 to 512"),
         ("write_timeout", text("0"), "'0'", limit),
@@ -295,6 +321,9 @@ fn the_listing_is_gunicorns() {
         "check_config             = False",
         "config                   = ./gunicorn.conf.py",
         "keepalive                = 0",
+        "forwarded_allow_ips      = ['127.0.0.1', '::1']",
+        "secure_scheme_headers    = {'X-FORWARDED-PROTOCOL': 'ssl', 'X-FORWARDED-PROTO': 'https', \
+         'X-FORWARDED-SSL': 'on'}",
         "limit_request_field_size = 8190",
         "pythonpath               = lib,/opt",
         "wsgi_app                 = None",

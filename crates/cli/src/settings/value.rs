@@ -108,6 +108,18 @@ pub(super) fn environment(raw: &Raw) -> Result<Vec<(OsString, OsString)>, Reject
     raw.items().iter().map(variable).collect()
 }
 
+/// A name without control characters, if any.
+pub(super) fn name(raw: &Raw) -> Result<Option<String>, Rejection> {
+    const ALLOWED: &str = "a name, or None";
+    match raw {
+        Raw::None => Ok(None),
+        raw => match raw.word(ALLOWED)? {
+            name if name.contains(char::is_control) => Err(Rejection::allowed(ALLOWED)),
+            name => Ok(Some(name.to_owned())),
+        },
+    }
+}
+
 /// A path, if any.
 pub(super) fn path(raw: &Raw, allowed: &'static str) -> Result<Option<PathBuf>, Rejection> {
     match raw {
