@@ -305,6 +305,11 @@ fn a_fault_costs_its_own_connection() {
     let failing = server.ask(b"GET /failing HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(body(&failing), b"4\r\nsome\r\n", "neither a page nor a final chunk");
     assert!(starts_with(&server.ask(b"GET / HTTP/1.1\r\nHost : x\r\n\r\n"), "400"));
+    // Whoever leaves in the midst of a request is owed no answer.
+    let mut leaving =
+        server.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf");
+    leaving.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(read_to_end(&mut leaving).is_empty());
     kept.write_all(CLOSE).unwrap();
     assert!(read_to_end(&mut kept).ends_with(b"hi\n"));
 }

@@ -181,6 +181,10 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
     }
 
     fn refuse(&mut self, token: Token, client: Client, error: &ProtocolError) {
+        if let ProtocolError::UnexpectedEof = error {
+            log::debug!("Ignored premature client disconnection. {error}");
+            return self.close(token, client);
+        }
         let peer = client.peer().map_or_else(|| "unix".to_owned(), |peer| peer.ip().to_string());
         log::warn!("Invalid request from ip={peer}: {error}");
         self.answer_and_close(token, client, &error.response());
