@@ -234,10 +234,10 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         let inner = &*self.inner;
-        if inner.registered.is_some()
-            && let Err(error) = inner.context.poller.delete(&inner.stream)
-        {
-            log::debug!("cannot forget a connection: {error}");
+        if inner.registered.is_some() {
+            if let Err(error) = inner.context.poller.delete(&inner.stream) {
+                log::debug!("cannot forget a connection: {error}");
+            }
         }
     }
 }
