@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -24,6 +24,12 @@ pub fn command() -> Command {
         Command::new(server.as_deref().unwrap_or(OsStr::new(env!("CARGO_BIN_EXE_rgunicorn"))));
     for variable in ["GUNICORN_CMD_ARGS", "PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS"] {
         command.env_remove(variable);
+    }
+    // Nor Python's own switches.
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"PYTHON") {
+            command.env_remove(name);
+        }
     }
     command.stdin(Stdio::null());
     command
@@ -127,13 +133,21 @@ impl Server {
     }
 
     /// Stops the server and returns its status and the whole log.
-    pub fn stop(mut self, signal: Signal) -> (ExitStatus, Vec<String>) {
+    pub fn stop(self, signal: Signal) -> (ExitStatus, Vec<String>) {
         self.signal(signal);
+        self.wait()
+    }
+
+    /// Waits for the end of the server; returns its status and the whole log.
+    pub fn wait(mut self) -> (ExitStatus, Vec<String>) {
         let deadline = Instant::now() + PATIENCE;
-        while let Ok(line) =
-            self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now()))
-        {
-            self.log.push(line);
+        // The log ends with the last process that holds it.
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.log.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("runs on:\n{}", self.log.join("\n")),
+            }
         }
         let status = self.child.wait().unwrap();
         (status, std::mem::take(&mut self.log))
