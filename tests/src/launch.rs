@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
@@ -24,6 +24,8 @@ use crate::server::{Finished, Server};
 #[derive(Debug)]
 pub struct Launch {
     directory: TempDir,
+    /// `None`: the server that is tested.
+    program: Option<PathBuf>,
     binds: Vec<String>,
     target: Option<String>,
     arguments: Vec<String>,
@@ -36,12 +38,20 @@ impl Launch {
     pub fn new(source: &str) -> Self {
         let launch = Self {
             directory: TempDir::with_prefix("rgunicorn-").expect("a temporary directory"),
+            program: None,
             binds: vec!["127.0.0.1:0".to_owned()],
             target: Some("app:app".to_owned()),
             arguments: Vec::new(),
             environment: Vec::new(),
         };
         launch.file("app.py", source)
+    }
+
+    /// Starts this program instead of the tested server, one to compare it with.
+    #[must_use]
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.program = Some(path.into());
+        self
     }
 
     /// Adds arguments.
@@ -104,7 +114,7 @@ impl Launch {
     }
 
     fn into_command(self) -> (Command, TempDir) {
-        let mut command = Command::new(program());
+        let mut command = Command::new(self.program.as_deref().unwrap_or_else(|| program()));
         command.current_dir(self.directory.path());
         for address in &self.binds {
             command.args(["--bind", address]);
