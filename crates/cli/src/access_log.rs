@@ -17,6 +17,7 @@ use crate::access_format::{AccessFormat, Atom, Piece};
 use crate::basic_auth;
 use crate::log_file::{LogFile, LogFileError, Standard};
 use crate::settings::Settings;
+use crate::site::SERVER_SOFTWARE;
 
 /// The access log of this process and of those that it forks. Clones share one file.
 #[derive(Clone, Debug)]
@@ -138,6 +139,8 @@ fn environ(buffer: &mut Vec<u8>, name: &str, record: &Record<'_>) {
             None => buffer.push(b'-'),
         },
         "request_method" => escape(buffer, head.method().as_bytes()),
+        "server_software" => escape(buffer, SERVER_SOFTWARE.as_bytes()),
+        "wsgi.url_scheme" => buffer.extend_from_slice(head.scheme().as_str().as_bytes()),
         "server_protocol" => buffer.extend_from_slice(head.version().as_str().as_bytes()),
         "content_length" | "content_type" => field(buffer, head, &name.replace('_', "-")),
         name => match name.strip_prefix("http_") {
@@ -438,6 +441,7 @@ mod tests {
             ("%({path_info}e)s %({query_string}e)s", "/a b\\\"/c d=%22e"),
             ("%({http_x_id}e)s %({content_type}e)s", "one,two text/plain"),
             ("%({server_protocol}e)s %({wsgi.version}e)s", "HTTP/1.1 -"),
+            ("%({WSGI.url_scheme}e)s", "http"),
             ("%(nothing)s %({x}y)s 100%%", "- - 100%"),
         ] {
             let mut line = Line::default();

@@ -16,7 +16,7 @@ use crate::settings::Settings;
 use crate::{embed, proctitle, python};
 
 /// What clients are told, and applications find in `SERVER_SOFTWARE`.
-const SERVER_SOFTWARE: &str = concat!("rgunicorn/", env!("CARGO_PKG_VERSION"));
+pub(crate) const SERVER_SOFTWARE: &str = concat!("rgunicorn/", env!("CARGO_PKG_VERSION"));
 
 /// What the workers are made of.
 pub(crate) struct Site {
@@ -102,6 +102,7 @@ impl Worker for Site {
             log::warn!("preload_app: a reload does not load the application anew, a restart does");
         }
         self.previous = Some(std::mem::replace(&mut self.settings, loaded.settings));
+        show_title("master", &self.settings);
         Ok(Some(arbiter_options(&self.settings)))
     }
 
@@ -110,6 +111,7 @@ impl Worker for Site {
             return;
         };
         self.settings = previous;
+        show_title("master", &self.settings);
         // What cannot be had again stays as the reload left it: the old workers serve on.
         if let Err(failure) = enter(&self.settings.chdir) {
             log::error!("{}", failure.reason());
