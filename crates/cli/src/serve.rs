@@ -20,6 +20,7 @@ use crate::{embed, python};
 /// # Errors
 /// The program cannot start.
 pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
+    release_interrupt()?;
     let launch = Launch::new(arguments)
         .map_err(|error| Failure::error(&format!("the current directory is gone: {error}")))?;
     let loaded = match load(&launch)? {
@@ -61,12 +62,7 @@ fn supervise(launch: Launch, loaded: Loaded) -> Result<u8, Failure> {
     let logs = SharedLogs::new(Logs::open(&loaded.settings)?);
     let preloaded =
         if loaded.settings.preload_app { Some(preload(&launch, &loaded.settings)?) } else { None };
-    if embed::is_initialized() {
-        // Whoever asks for SIGINT after Python would have Python's handler run as well, and
-        // KeyboardInterrupt rise in the midst of an application.
-        Python::attach(python::release_interrupt)
-            .map_err(|error| Failure::error(&error.to_string()))?;
-    }
+    release_interrupt()?;
     let options = arbiter_options(&loaded.settings);
     let observer = Observer { logs: logs.clone(), loaded: loaded.clone() };
     let site = Site::new(launch, loaded.settings, logs, preloaded);
@@ -78,10 +74,22 @@ fn supervise(launch: Launch, loaded: Loaded) -> Result<u8, Failure> {
     }
 }
 
+/// Leaves Ctrl-C to the system, and then to the arbiter. Python's handler, which is there as soon as
+/// anything imports `signal`, would raise `KeyboardInterrupt` wherever it happens to be; and whoever
+/// asks for the signal after it would have it run as well.
+fn release_interrupt() -> Result<(), Failure> {
+    if embed::is_initialized() {
+        Python::attach(python::release_interrupt)
+            .map_err(|error| Failure::error(&error.to_string()))?;
+    }
+    Ok(())
+}
+
 /// `--preload`: the application is there before anything is bound, and a failure ends the start
 /// with its traceback and status 1, as under gunicorn.
 fn preload(launch: &Launch, settings: &Settings) -> Result<Preloaded, Failure> {
     embed::initialize(launch.arguments())?;
+    release_interrupt()?;
     let preloaded = Python::attach(|py| Preloaded::load(py, settings));
     preloaded.map_err(|error| match error {
         NoApp::Fault(reason) => Failure::error(&reason),

@@ -6,14 +6,14 @@ mod support;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use support::{PATIENCE, Server, command, directory};
 
@@ -40,6 +40,24 @@ fn ctrl_c_ends_all_processes_once_and_cleanly() {
             assert!(!log.contains(trouble), "{log}");
         }
     }
+}
+
+#[test]
+fn ctrl_c_ends_a_start_without_a_traceback() {
+    // Waits for ever in the import, with the signal module there.
+    let temporary = directory(&[(
+        "shop.py",
+        "import signal, time, sys\nprint('importing', flush=True)\ntime.sleep(3600)\n",
+    )]);
+    let mut command = command();
+    command.args(["shop:app", "--preload"]).current_dir(temporary.path());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = [0; 9];
+    child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.signal(), Some(Signal::SIGINT as i32), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
 /// A server whose standard streams, and controlling terminal, are a terminal of ours.
