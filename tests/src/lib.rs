@@ -28,10 +28,17 @@
     reason = "every function of a harness panics when the server disappoints it"
 )]
 
+mod browser;
 mod client;
+mod crowd;
+mod download;
 mod example;
+mod framework;
 mod launch;
 mod load;
+mod memory;
+mod nginx;
+mod notice;
 mod output;
 mod process;
 mod program;
@@ -39,11 +46,17 @@ mod server;
 mod virtualenv;
 mod wait;
 
+pub use browser::{Browser, Entrance};
 pub use client::{Client, Response};
+pub use crowd::Crowd;
+pub use download::download;
 pub use example::example;
+pub use framework::{BOTTLE, DJANGO, FALCON, FLASK, Framework, PYRAMID, visit};
 pub use launch::Launch;
 pub use load::{Connections, Load, Lost, Report};
+pub use nginx::{Nginx, Upstream};
 pub use nix::sys::signal::Signal;
+pub use notice::{measured, skip};
 pub use process::Process;
 pub use server::{Finished, Server};
 pub use virtualenv::virtualenv;
