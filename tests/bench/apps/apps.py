@@ -39,12 +39,13 @@ def stream(_environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
 
 
 def large(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """`/large`: 16 MiB in pieces of 64 KiB; every other path: hello."""
-    if environ["PATH_INFO"] != "/large":
+    """16 MiB: `/pieces` of 64 KiB each, or `/whole`; every other path: hello."""
+    path = environ["PATH_INFO"]
+    if path not in ("/pieces", "/whole"):
         return hello(environ, start_response)
-    start_response("200 OK", [("Content-Length", str(256 * PIECE_BYTES))])
-    piece = b"z" * PIECE_BYTES
-    return (piece for _ in range(256))
+    start_response("200 OK", [("Content-Length", str(len(_WHOLE)))])
+    piece = _WHOLE[:PIECE_BYTES]
+    return [_WHOLE] if path == "/whole" else (piece for _ in range(256))
 
 
 def file(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -68,3 +69,6 @@ def _number(number: int, start_response: StartResponse) -> list[bytes]:
     headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
     start_response("200 OK", headers)
     return [body]
+
+
+_WHOLE = b"z" * (256 * PIECE_BYTES)

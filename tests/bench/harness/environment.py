@@ -54,7 +54,7 @@ def prepare() -> Environment:
     for tool, source in TOOLS.items():
         if shutil.which(tool) is None:
             raise MissingError(f"{tool} is needed: {source}")
-    target = Path(os.environ.get("CARGO_TARGET_DIR", PROJECT / "target")).resolve()
+    target = (PROJECT / os.environ.get("CARGO_TARGET_DIR", "target")).resolve()
     venv = target / "bench" / "venv"
     if not (venv / "bin/python").exists():
         _run([sys.executable, "-m", "venv", str(venv)])

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from harness.client import Address, connect, hello_latencies
 from harness.process import cpu_seconds, pss_bytes
 from harness.report import Table
-from harness.running import Bench, free_port, running
+from harness.running import Bench, Running, free_port, running
 from harness.servers import Site
 
 READERS = 50
@@ -25,6 +25,7 @@ def measure_slow_readers(bench: Bench) -> Table:
         f"{READERS} readers of 64 KiB/s, 16 MiB each, and a good client beside them",
         {
             "server": 0,
+            "answer": 0,
             "good client alone p99 ms": 2,
             "beside p50 ms": 2,
             "p99 ms": 2,
@@ -32,20 +33,23 @@ def measure_slow_readers(bench: Bench) -> Table:
             "CPU ms/s": 1,
             "each reader gets KiB/s": 0,
         },
+        "The application gives the answer whole, or in pieces of 64 KiB. "
         "– : the good client was not answered within ten seconds.",
     )
-    for name in bench.available("rgunicorn", "gunicorn gthread", "granian", "bjoern"):
-        with running(bench, name, Site(free_port(), "apps:large")) as server:
-            table.add(name, *_beside(bench, server.pid, server.address))
+    for path in ("/whole", "/pieces"):
+        for name in bench.available("rgunicorn", "gunicorn gthread", "granian", "bjoern"):
+            with running(bench, name, Site(free_port(), "apps:large")) as server:
+                table.add(name, path, *_beside(bench, server, path))
     return table
 
 
-def _beside(bench: Bench, pid: int, address: Address) -> list[float | None]:
+def _beside(bench: Bench, server: Running, path: str) -> list[float | None]:
+    pid, address = server.pid, server.address
     seconds = 2 if bench.quick else 4
     alone = hello_latencies(address, seconds)
     memory = pss_bytes(pid)
     near, far = multiprocessing.Pipe()
-    readers = multiprocessing.Process(target=_read_slowly, args=(address, far), daemon=True)
+    readers = multiprocessing.Process(target=_read_slowly, args=(address, path, far), daemon=True)
     readers.start()
     try:
         time.sleep(1)
@@ -72,9 +76,9 @@ def _percentiles(latencies: list[float]) -> tuple[float | None, float | None]:
     return cuts[49] * 1e3, cuts[98] * 1e3
 
 
-def _read_slowly(address: Address, control: Connection) -> None:
+def _read_slowly(address: Address, path: str, control: Connection) -> None:
     """All readers in one process; tells in the end how many KiB/s each of them got."""
-    readers = [_start_reader(address) for _ in range(READERS)]
+    readers = [_start_reader(address, path) for _ in range(READERS)]
     received, start = 0, time.perf_counter()
     while time.perf_counter() - start < READER_LIMIT_SECONDS and not control.poll(0.1):
         for reader in readers:
@@ -85,9 +89,9 @@ def _read_slowly(address: Address, control: Connection) -> None:
     control.send(received / (time.perf_counter() - start) / READERS / 1024)
 
 
-def _start_reader(address: Address) -> socket.socket:
+def _start_reader(address: Address, path: str) -> socket.socket:
     reader = connect(address)
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-    reader.sendall(b"GET /large HTTP/1.1\r\nHost: bench\r\n\r\n")
+    reader.sendall(b"GET %s HTTP/1.1\r\nHost: bench\r\n\r\n" % path.encode())
     reader.setblocking(False)
     return reader
