@@ -1,5 +1,6 @@
 //! What the workers are made of: settings, logs, and an application.
 
+use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -56,14 +57,41 @@ impl Site {
         WsgiHandler::new(py, app).map_err(|error| WorkerError::Failed(error.into()))
     }
 
-    /// Lays the environment of `settings` over that of the start, for what is preloaded.
-    fn change_environment(&mut self, settings: &Settings) -> Result<(), ReloadError> {
+    /// Settings and logs for the next workers; the logs change at once, or nothing does.
+    fn read_anew(&self) -> Result<Option<Loaded>, ReloadError> {
+        let loaded = match load(&self.launch) {
+            Ok(Command::Serve(loaded)) => *loaded,
+            // The arguments are those of the start, which asked for a server.
+            Ok(Command::Print(_)) => return Ok(None),
+            Err(failure) => return Err(ReloadError::new(failure.reason().to_owned())),
+        };
+        self.logs.replace(Logs::open(&loaded.settings).map_err(ReloadError::new)?);
+        Ok(Some(loaded))
+    }
+
+    /// Goes back to the directory and the variables of the current settings. What cannot be had
+    /// again stays as it is: the old workers serve on.
+    fn stand_again(&mut self) {
+        if let Err(failure) = enter(&self.settings.chdir) {
+            log::error!("{}", failure.reason());
+        }
+        let variables = self.settings.raw_env.clone();
+        if let Err(error) = self.change_environment(&variables) {
+            log::error!("{}", chain(&error));
+        }
+    }
+
+    /// Lays these variables over the environment of the start, for what is preloaded.
+    fn change_environment(
+        &mut self,
+        variables: &[(OsString, OsString)],
+    ) -> Result<(), ReloadError> {
         let Some(preloaded) = &mut self.preloaded else {
             return Ok(());
         };
         Python::attach(|py| {
             preloaded.environment.restore(py)?;
-            preloaded.environment = Environment::apply(py, &settings.raw_env)?;
+            preloaded.environment = Environment::apply(py, variables)?;
             Ok(())
         })
         .map_err(|error: PyErr| ReloadError::new(error))
@@ -85,18 +113,16 @@ impl Worker for Site {
 
     fn reload(&mut self) -> Result<Option<Options>, ReloadError> {
         // The config file is to see the environment as it was at the start.
-        self.change_environment(&Settings::default())?;
-        let loaded = match load(&self.launch) {
-            Ok(Command::Serve(loaded)) => *loaded,
-            // The arguments are those of the start, which asked for a server.
-            Ok(Command::Print(_)) => return Ok(None),
-            Err(failure) => {
-                self.change_environment(&self.settings.clone())?;
-                return Err(ReloadError::new(failure.reason().to_owned()));
+        self.change_environment(&[])?;
+        let loaded = match self.read_anew() {
+            Ok(Some(loaded)) => loaded,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                self.stand_again();
+                return Err(error);
             }
         };
-        self.change_environment(&loaded.settings)?;
-        self.logs.replace(Logs::open(&loaded.settings).map_err(ReloadError::new)?);
+        self.change_environment(&loaded.settings.raw_env)?;
         warn(&loaded);
         if self.preloaded.is_some() {
             log::warn!("preload_app: a reload does not load the application anew, a restart does");
@@ -112,16 +138,10 @@ impl Worker for Site {
         };
         self.settings = previous;
         show_title("master", &self.settings);
-        // What cannot be had again stays as the reload left it: the old workers serve on.
-        if let Err(failure) = enter(&self.settings.chdir) {
-            log::error!("{}", failure.reason());
-        }
+        self.stand_again();
         match Logs::open(&self.settings) {
             Ok(logs) => self.logs.replace(logs),
             Err(error) => log::error!("{error}"),
-        }
-        if let Err(error) = self.change_environment(&self.settings.clone()) {
-            log::error!("{}", chain(&error));
         }
     }
 }

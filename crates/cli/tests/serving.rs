@@ -40,6 +40,29 @@ fn variables_are_there_before_the_application() {
     }
 }
 
+#[test]
+fn a_reload_that_cannot_open_its_log_changes_nothing() {
+    let temporary =
+        directory(&[("shop.py", GENERATION), ("gunicorn.conf.py", "raw_env = ['RELEASE=one']\n")]);
+    let config = temporary.path().join("gunicorn.conf.py");
+    fs::create_dir(temporary.path().join("elsewhere")).unwrap();
+    for preload in [&["shop:app"][..], &["shop:app", "--preload"]] {
+        fs::write(&config, "raw_env = ['RELEASE=one']\n").unwrap();
+        let mut server = Server::start(temporary.path(), command(), preload);
+        assert_eq!(server.get("/"), "one");
+        let settings = "raw_env = ['RELEASE=two']\naccesslog = '/no/such/log'\n\
+                        chdir = 'elsewhere'\nerrorlog = '/dev/null'\n";
+        fs::write(&config, settings).unwrap();
+        server.signal(Signal::SIGHUP);
+        server.wait_for("isn't writable");
+        let here = fs::read_link(format!("/proc/{}/cwd", server.pid())).unwrap();
+        assert_eq!(here, temporary.path().canonicalize().unwrap());
+        assert_eq!(server.get("/"), "one");
+        let (status, log) = server.stop(Signal::SIGTERM);
+        assert!(status.success(), "{log:?}");
+    }
+}
+
 const PRELOADED: &str = "import gc, os\n\
     IMPORTED_IN = os.getpid()\n\
     def app(environ, start_response):\n    \

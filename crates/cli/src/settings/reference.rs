@@ -45,8 +45,8 @@ const INTRODUCTION: &str = "\
 # Settings
 
 Names, defaults and rules are gunicorn's unless a setting says otherwise. Later sources win:
-defaults, the environment (`PORT`, `WEB_CONCURRENCY`), the config file, `GUNICORN_CMD_ARGS`, the
-command line.
+defaults, the environment (`PORT`, `WEB_CONCURRENCY`, `FORWARDED_ALLOW_IPS`), the config file,
+`GUNICORN_CMD_ARGS`, the command line.
 
 The environment variable `GUNICORN_CMD_ARGS` holds options as on the command line, split as a shell
 splits words: quotation marks and backslashes work, and an unquoted word that begins with `#` starts
