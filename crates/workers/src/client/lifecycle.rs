@@ -101,8 +101,16 @@ impl Client {
     }
 
     /// Keeps the head until its body is complete.
-    pub(crate) fn keep_head(&mut self, head: RequestHead) {
-        self.inner.head = Some(head);
+    ///
+    /// # Errors
+    /// There is no place for the body that it announces.
+    pub(crate) fn keep_head(&mut self, head: RequestHead) -> io::Result<()> {
+        let inner = &mut *self.inner;
+        let options = &inner.context.options;
+        let (limit, directory) = (options.request_buffer_size, options.tmp_upload_dir.as_deref());
+        inner.body = Body::announced(head.body().length(), limit, directory)?;
+        inner.head = Some(head);
+        Ok(())
     }
 
     pub(crate) fn take_head(&mut self) -> Option<RequestHead> {

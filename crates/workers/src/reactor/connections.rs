@@ -58,8 +58,7 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
         if self.context.options.limit_request_body.is_some_and(|limit| length > limit) {
             return Err(413);
         }
-        client.keep_head(head);
-        Ok(())
+        client.keep_head(head).map_err(|error| no_room(&error))
     }
 
     fn gather(&self, client: &mut Client, data: Bytes) -> Result<(), u16> {
@@ -68,10 +67,7 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
                 Some(limit) if length > limit => Err(413),
                 _ => Ok(()),
             },
-            Err(error) => {
-                log::error!("cannot keep a request's body in a temporary file: {error}");
-                Err(500)
-            }
+            Err(error) => Err(no_room(&error)),
         }
     }
 
@@ -274,6 +270,12 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
             }
         }
     }
+}
+
+/// The status for a body that cannot be kept, after a line for the operator.
+fn no_room(error: &io::Error) -> u16 {
+    log::error!("cannot keep a request's body in a temporary file: {error}");
+    500
 }
 
 /// How long a client may take to read the last response before its connection is dropped.
