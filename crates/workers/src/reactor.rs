@@ -28,7 +28,7 @@ mod connections;
 const WAKE: Token = Token(u64::MAX);
 
 /// One read(2) fills at most this; the buffer is the worker's, connections own none.
-const READ_BUFFER_BYTES: usize = 64 << 10;
+const READ_BUFFER_BYTES: usize = 256 << 10;
 
 /// What an output buffer starts with.
 const WRITE_BUFFER_BYTES: usize = 32 << 10;
