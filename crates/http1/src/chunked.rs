@@ -136,12 +136,16 @@ fn parse_line(
     }
     let (digits, extension) = line.split_at(digits);
     check_extension(extension)?;
+    if extensions + extension.len() > EXTENSIONS_LIMIT {
+        return Err(ProtocolError::ChunkExtensionsTooLong { limit: EXTENSIONS_LIMIT });
+    }
     // Sixteen hexadecimal digits cannot overflow.
     let size = digits.iter().fold(0, |size, &digit| (size << 4) | u64::from(hex_value(digit)));
     Ok((size, extension.len()))
 }
 
-/// Judges a line by its length, CR included, complete or not: the room left for extensions.
+/// Judges a line by its length, CR included, complete or not, so that none gathers without bound:
+/// more cannot fit into the room left for extensions.
 fn check_line_length(length: usize, extensions: usize) -> Result<(), ProtocolError> {
     if length > SIZE_DIGITS + 1 + EXTENSIONS_LIMIT.saturating_sub(extensions) {
         return Err(ProtocolError::ChunkExtensionsTooLong { limit: EXTENSIONS_LIMIT });
