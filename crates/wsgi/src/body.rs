@@ -45,15 +45,14 @@ impl<'a, 'py> Sequence<'a, 'py> {
             response.send_head(exchange, Some(total))?;
         }
         // Another thread might change a list meanwhile; what it adds is of no interest.
-        let mut sent = 0;
+        let (mut sent, mut rest) = (0, Rest::default());
         for index in 0..self.len() {
-            let piece = self.piece(index)?;
-            sent += piece.as_bytes().len() as u64;
-            if sent == total {
-                send_last_piece(response, exchange, &piece)?;
+            if sent >= total {
                 break;
             }
-            send_piece(piece.py(), response, exchange, piece.as_bytes())?;
+            let piece = self.piece(index)?;
+            sent += piece.as_bytes().len() as u64;
+            rest.send(response, exchange, &piece)?;
         }
         response.finish(exchange)
     }
@@ -90,13 +89,19 @@ impl<E: Exchange> Call<Slot<E>> {
         }
         for item in iterable.try_iter()? {
             let item = item?;
-            let piece = item.cast::<PyBytes>().map_err(PyErr::from)?.as_bytes();
-            if piece.is_empty() {
+            let piece = item.cast::<PyBytes>().map_err(PyErr::from)?;
+            if piece.as_bytes().is_empty() {
                 continue;
             }
             // Lent for this piece only: what runs between two may call write() or read the input.
             let is_enough = self.with(py, |response, exchange| {
-                send_piece(py, response, exchange, piece)?;
+                response.send_head(exchange, None)?;
+                // Frameworks wrap even a page of one piece, but they do say how long it is.
+                if response.left() == Some(piece.as_bytes().len() as u64) {
+                    Rest::default().send(response, exchange, piece)?;
+                } else {
+                    send_piece(py, response, exchange, piece.as_bytes())?;
+                }
                 Ok(response.has_excess())
             })?;
             // PEP 3333, "Handling the Content-Length Header".
@@ -127,27 +132,38 @@ pub(crate) fn close(iterable: &Bound<'_, PyAny>) -> PyResult<()> {
     }
 }
 
-/// Sends the last piece of a sequence. What the exchange does not take at once it may send after
-/// the application returned: nothing will ask how far it got.
-fn send_last_piece(
-    response: &mut Response,
-    exchange: &mut dyn Exchange,
-    piece: &Bound<'_, PyBytes>,
-) -> Result<(), Fault> {
-    let admitted = response.admit(piece.as_bytes());
-    if admitted.is_empty() {
-        return Ok(());
+/// The end of a body, of which every piece is here: what the exchange does not take at once it
+/// may send after the application returned, since nothing will ask how far it got.
+#[derive(Default)]
+struct Rest {
+    /// The exchange has not taken all of a piece, so that the others queue behind it.
+    is_queueing: bool,
+}
+
+impl Rest {
+    fn send(
+        &mut self,
+        response: &mut Response,
+        exchange: &mut dyn Exchange,
+        piece: &Bound<'_, PyBytes>,
+    ) -> Result<(), Fault> {
+        let admitted = response.admit(piece.as_bytes());
+        let mut taken = 0;
+        if !self.is_queueing && !admitted.is_empty() {
+            taken = match exchange.send_data(admitted) {
+                Ok(taken) => taken,
+                Err(error) if is_passing(&error) => 0,
+                Err(error) => return Err(Fault::Exchange(error)),
+            };
+        }
+        if taken >= admitted.len() {
+            return Ok(());
+        }
+        self.is_queueing = true;
+        let owned = Bytes::from_owner(PyBackedBytes::from(piece.clone()));
+        let rest = owned.slice(taken..admitted.len());
+        piece.py().detach(|| exchange.send_rest(rest)).map_err(Fault::Exchange)
     }
-    let taken = match exchange.send_data(admitted) {
-        Ok(taken) => taken,
-        Err(error) if is_passing(&error) => 0,
-        Err(error) => return Err(Fault::Exchange(error)),
-    };
-    if taken >= admitted.len() {
-        return Ok(());
-    }
-    let rest = Bytes::from_owner(PyBackedBytes::from(piece.clone())).slice(taken..admitted.len());
-    piece.py().detach(|| exchange.send_rest(rest)).map_err(Fault::Exchange)
 }
 
 /// Sends a file, or the part of it that is announced, and returns whether that was done: otherwise

@@ -74,8 +74,9 @@ pub trait Exchange: Send {
 
     /// Takes the end of the body by value, so that it can be sent after the application returned.
     ///
-    /// It is called with what `send_data` did not take of the last piece, detached from Python.
-    /// The memory stays that of the application's `bytes` object.
+    /// It is called, detached from Python, with what `send_data` did not take of a piece when all
+    /// that follows is known too, and then with each piece that follows. The memory stays that of
+    /// the application's `bytes` objects.
     ///
     /// # Errors
     /// When the peer is gone.

@@ -587,13 +587,30 @@ except BrokenPipeError:
 
 #[test]
 fn slow_clients_are_waited_for() {
-    for returned in ["[b'hello', b' ', b'world']", "iter([b'hello', b' ', b'world'])"] {
+    let memory = Memory { reluctant: true, step: 2, ..Memory::default() };
+    let source = "start_response('200 OK', [])\nreturn iter([b'hello', b' ', b'world'])";
+    let (memory, result) = run_with(source, memory);
+    result.unwrap();
+    assert_eq!((text(&memory), memory.rests), ("hello world", 0));
+    assert!(memory.waits > 0);
+}
+
+/// Nobody waits for the reader of a body whose every piece is known.
+#[test]
+fn what_is_known_whole_is_handed_over() {
+    for (headers, returned, rests) in [
+        ("", "[b'hello', b' ', b'world']", 3),
+        ("", "(b'hello', b'', b' ', b'world')", 3),
+        // As frameworks return a page: one piece, wrapped, with its length.
+        ("('Content-Length', '11')", "iter([b'hello world'])", 1),
+        ("('Content-Length', '11')", "iter([b'hello world', b'excess'])", 1),
+    ] {
         let memory = Memory { reluctant: true, step: 2, ..Memory::default() };
-        let (memory, result) =
-            run_with(&format!("start_response('200 OK', [])\nreturn {returned}"), memory);
+        let source = format!("start_response('200 OK', [{headers}])\nreturn {returned}");
+        let (memory, result) = run_with(&source, memory);
         result.unwrap();
-        assert_eq!(text(&memory), "hello world");
-        assert!(memory.waits > 0);
+        assert_eq!((text(&memory), memory.waits), ("hello world", 0), "{returned}");
+        assert_eq!(memory.rests, rests, "{returned}");
     }
 }
 
