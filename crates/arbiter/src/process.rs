@@ -67,6 +67,13 @@ impl WorkerProcess {
         &self.listeners
     }
 
+    /// Gives up the listeners, which a worker does that stops and still finishes its work: as soon
+    /// as all who hold them have done so, the kernel refuses new connections at once, where they
+    /// would wait for nobody.
+    pub fn close_listeners(&mut self) {
+        self.listeners.clear();
+    }
+
     /// After how much silence the arbiter replaces this worker; `None`: never.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout

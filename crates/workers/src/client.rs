@@ -67,7 +67,7 @@ struct Inner {
 const COPY_LIMIT_BYTES: usize = 16 << 10;
 
 /// One call takes at most so much, so that what the socket leaves is bounded.
-const STEP_LIMIT_BYTES: usize = 256 << 10;
+const STEP_LIMIT_BYTES: usize = 128 << 10;
 
 /// A worker that waits for a reader is alive, and says so this often.
 const BEAT_INTERVAL: Duration = Duration::from_millis(500);
@@ -112,27 +112,38 @@ impl Client {
     }
 
     /// Sends a piece of the body and says how much of it was taken. What the socket does not
-    /// take at once is kept, up to `response_buffer_size`.
+    /// take at once is kept: up to `response_buffer_size` in memory, then up to
+    /// `response_spool_size` in an unlinked file.
     ///
     /// # Errors
-    /// [`ConnectionError::Io`] of kind `WouldBlock`: the buffer is full, [`wait`](Self::wait) and
-    /// send the same again. Of another kind: the client is gone.
+    /// [`ConnectionError::Io`] of kind `WouldBlock`: there is no room left, [`wait`](Self::wait) and
+    /// send the same again. Of another kind: the client is gone, or the file cannot be written.
     /// [`ConnectionError::Response`]: more than `Content-Length` says.
     pub fn send_data(&mut self, data: &[u8]) -> Result<usize, ConnectionError> {
         let inner = &mut *self.inner;
+        let options = &inner.context.options;
         if data.is_empty() {
             return Ok(0);
         }
-        if inner.output.buffered() >= inner.context.options.response_buffer_size {
+        let limit_memory = options.response_buffer_size;
+        if inner.output.is_behind(limit_memory) {
             inner.output.flush(&inner.stream)?;
-            if inner.output.buffered() >= inner.context.options.response_buffer_size {
-                return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
-            }
+        }
+        let is_behind = inner.output.is_behind(limit_memory);
+        if is_behind && inner.output.spilled() >= options.response_spool_size {
+            return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
         }
         let data = data.get(..STEP_LIMIT_BYTES).unwrap_or(data);
         let chunk = inner.http.send_data(data.len() as u64)?;
         inner.sent_bytes += data.len() as u64;
         if !chunk.writes_body() {
+            return Ok(data.len());
+        }
+        if is_behind {
+            let parts = [chunk.prefix(), data, chunk.suffix()];
+            inner.output.spill(parts, options.tmp_upload_dir.as_deref()).inspect_err(|error| {
+                log::error!("cannot keep a response in a temporary file: {error}");
+            })?;
             return Ok(data.len());
         }
         inner.output.head.extend_from_slice(chunk.prefix());
@@ -146,8 +157,9 @@ impl Client {
         Ok(data.len())
     }
 
-    /// Sends the end of the body, whatever its size: what the socket does not take now is sent
-    /// after the handler has returned, from where it lies.
+    /// Sends the end of the body, in one call or several, whatever its size: what the socket does
+    /// not take now is sent after the handler has returned, from where it lies. Nothing but more of
+    /// it may follow.
     ///
     /// # Errors
     /// As [`send_data`](Self::send_data), but never `WouldBlock`.
@@ -159,9 +171,7 @@ impl Client {
         let chunk = inner.http.send_data(data.len() as u64)?;
         inner.sent_bytes += data.len() as u64;
         if chunk.writes_body() {
-            inner.output.head.extend_from_slice(chunk.prefix());
-            inner.output.tail.extend_from_slice(chunk.suffix());
-            inner.output.set_rest_bytes(data);
+            inner.output.push_rest_bytes(chunk.prefix(), data, chunk.suffix());
             inner.output.flush(&inner.stream)?;
         }
         Ok(())
@@ -185,9 +195,7 @@ impl Client {
         let chunk = inner.http.send_data(length)?;
         inner.sent_bytes += length;
         if chunk.writes_body() {
-            inner.output.head.extend_from_slice(chunk.prefix());
-            inner.output.tail.extend_from_slice(chunk.suffix());
-            inner.output.set_rest_file(file, range)?;
+            inner.output.push_rest_file(chunk.prefix(), file, range, chunk.suffix())?;
             inner.output.flush(&inner.stream)?;
         }
         Ok(length)

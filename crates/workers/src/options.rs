@@ -43,10 +43,13 @@ pub struct Options {
     /// Bodies up to this many bytes wait in memory, larger ones in an unlinked file.
     /// Default 1 MiB.
     pub request_buffer_size: usize,
-    /// Bytes of a streamed response that wait for a slow reader before the application waits
-    /// with them. Default 1 MiB.
+    /// Bytes of a streamed response that wait for a slow reader in memory; more wait in an unlinked
+    /// file. Default 128 KiB.
     pub response_buffer_size: usize,
-    /// Where bodies that do not fit into memory go; `None` is the system's temporary folder.
+    /// Bytes of a streamed response that wait for a slow reader in a file; then the application
+    /// waits with them. Default 1 GiB.
+    pub response_spool_size: u64,
+    /// Where bodies that do not fit into memory go, of requests and of responses; `None` is the system's temporary folder.
     pub tmp_upload_dir: Option<PathBuf>,
     /// Longest time in which a reader takes not one byte of its response. Default 30 s.
     pub write_timeout: Duration,
@@ -64,7 +67,8 @@ impl Default for Options {
             log_response_headers: false,
             max_requests: None,
             request_buffer_size: 1 << 20,
-            response_buffer_size: 1 << 20,
+            response_buffer_size: 128 << 10,
+            response_spool_size: 1 << 30,
             tmp_upload_dir: None,
             write_timeout: Duration::from_secs(30),
         }

@@ -231,6 +231,7 @@ impl<'a, H: Handler, L: RequestLog> Reactor<'a, H, L> {
             while self.slots.len() < self.context.options.connections && self.accept(listener)? {}
         }
         self.unlisten()?;
+        self.process.close_listeners();
         for token in self.slots.in_phase(Phase::Idle) {
             self.set_deadline(token, self.idle_patience());
         }

@@ -20,7 +20,7 @@ pub(crate) enum Body {
     Whole(Bytes),
 }
 
-/// A body in a file without a name: it is gone with its descriptor, however the worker ends.
+/// A body in an unlinked file.
 #[derive(Debug)]
 pub(crate) struct Spool {
     file: File,
@@ -104,11 +104,7 @@ impl Body {
 
 impl Spool {
     fn new(directory: Option<&Path>) -> io::Result<Self> {
-        let file = match directory {
-            Some(directory) => tempfile::tempfile_in(directory)?,
-            None => tempfile::tempfile()?,
-        };
-        Ok(Self { file, tail: BytesMut::new() })
+        Ok(Self { file: unlinked_file(directory)?, tail: BytesMut::new() })
     }
 
     fn push(&mut self, data: &[u8]) -> io::Result<()> {
@@ -143,6 +139,14 @@ fn take(data: &mut impl Buf, buffer: &mut [u8]) -> usize {
         data.copy_to_slice(buffer);
     }
     count
+}
+
+/// A file without a name: it is gone with its descriptor, however the worker ends.
+pub(crate) fn unlinked_file(directory: Option<&Path>) -> io::Result<File> {
+    match directory {
+        Some(directory) => tempfile::tempfile_in(directory),
+        None => tempfile::tempfile(),
+    }
 }
 
 #[cfg(test)]

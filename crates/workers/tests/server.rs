@@ -24,6 +24,8 @@ use rgunicorn_workers::{Client, ConnectionError, Handler, Options, Outcome, Serv
 
 const BIG: usize = 16 << 20;
 const CONNECTIONS: usize = 50;
+/// More than the kernel keeps for a reader that does not read.
+const SPOOL: usize = 10 << 20;
 
 struct Routes;
 
@@ -65,9 +67,10 @@ impl Handler for Routes {
                 client.send_head(&head)?;
                 client.send_rest(pid.into())?;
             }
-            b"/stream" => {
+            b"/stream" | b"/short-stream" => {
                 client.send_head(&ResponseHead::new(200, &[]))?;
-                let mut left = &vec![b's'; BIG][..];
+                let length = if request.target() == b"/stream" { BIG } else { SPOOL };
+                let mut left = &vec![b's'; length][..];
                 while !left.is_empty() {
                     match client.send_data(left).map_err(std::io::Error::from) {
                         Ok(taken) => left = &left[taken..],
@@ -112,6 +115,7 @@ fn server_process() {
     options.keepalive = Some(Duration::from_secs(20));
     options.limit_request_body = Some(8 << 20);
     options.max_requests = max_requests.parse().ok();
+    options.response_spool_size = SPOOL as u64;
     options.write_timeout = Duration::from_secs(20);
     let arbiter = rgunicorn_arbiter::Options::new(1).bind("127.0.0.1:0".parse().unwrap());
     let exit = Arbiter::new(arbiter).hooks(Announce).run(Server::new(Routes, options)).unwrap();
@@ -224,6 +228,7 @@ fn nobody_slow_holds_the_only_worker() {
     let mut half_body =
         server.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf");
     let mut slow_reader = server.send(b"GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let mut slow_listener = server.send(b"GET /short-stream HTTP/1.0\r\nHost: x\r\n\r\n");
     let mut idle = server.connect();
     for _ in 0..20 {
         assert!(server.ask(CLOSE).ends_with(b"hi\n"));
@@ -235,6 +240,8 @@ fn nobody_slow_holds_the_only_worker() {
     assert!(read_to_end(&mut idle).ends_with(b"hi\n"));
     let echoed = read_until(&mut half_body, b"half more");
     assert!(starts_with(&echoed, "200"));
+    let stream = read_to_end(&mut slow_listener);
+    assert!(body(&stream).len() == SPOOL && body(&stream).iter().all(|byte| *byte == b's'));
     let big = read_to_end(&mut slow_reader);
     assert!(body(&big).len() == BIG && body(&big).iter().all(|byte| *byte == b'b'));
 }
