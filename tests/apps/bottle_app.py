@@ -38,6 +38,11 @@ def file():
     return bottle.static_file("content.bin", root=".")
 
 
+@site.get("/page")
+def page():
+    return "x" * (16 << 20)
+
+
 @site.get("/url")
 def url():
     return bottle.request.url

@@ -16,7 +16,10 @@ settings.configure(
         "handlers": {"console": {"class": "logging.StreamHandler"}},
         "root": {"handlers": ["console"], "level": "WARNING"},
     },
-    MIDDLEWARE=["django.contrib.sessions.middleware.SessionMiddleware"],
+    MIDDLEWARE=[
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.middleware.common.CommonMiddleware",
+    ],
     ROOT_URLCONF=__name__,
     SECRET_KEY="only for tests",
     SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
@@ -48,6 +51,10 @@ def file(request):
     return FileResponse(open("content.bin", "rb"))
 
 
+def page(request):
+    return HttpResponse("x" * (16 << 20))
+
+
 def url(request):
     return HttpResponse(request.build_absolute_uri())
 
@@ -66,6 +73,7 @@ urlpatterns = [
     path("upload", upload),
     path("stream/<int:last>", stream),
     path("file", file),
+    path("page", page),
     path("url", url),
     path("redirect", redirect),
     path("broken", broken),

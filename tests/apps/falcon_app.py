@@ -45,6 +45,11 @@ class File:
         response.set_stream(open("content.bin", "rb"), size)
 
 
+class Page:
+    def on_get(self, request, response):
+        response.text = "x" * (16 << 20)
+
+
 class Url:
     def on_get(self, request, response):
         response.text = request.url
@@ -66,6 +71,7 @@ site.add_route("/visits", Visits())
 site.add_route("/upload", Upload())
 site.add_route("/stream/{last:int}", Stream())
 site.add_route("/file", File())
+site.add_route("/page", Page())
 site.add_route("/url", Url())
 site.add_route("/redirect", Redirect())
 site.add_route("/broken", Broken())

@@ -37,6 +37,11 @@ def file():
     return flask.send_file("content.bin")
 
 
+@site.get("/page")
+def page():
+    return "x" * (16 << 20)
+
+
 @site.get("/url")
 def url():
     return flask.request.url

@@ -33,6 +33,10 @@ def file(request):
     return FileResponse("content.bin", request=request)
 
 
+def page(request):
+    return Response("x" * (16 << 20))
+
+
 def url(request):
     return Response(request.url)
 
@@ -52,6 +56,7 @@ with Configurator(session_factory=SignedCookieSessionFactory("only for tests")) 
         (upload, "/upload"),
         (stream, "/stream/{last}"),
         (file, "/file"),
+        (page, "/page"),
         (url, "/url"),
         (redirect, "/redirect"),
         (broken, "/broken"),

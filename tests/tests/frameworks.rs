@@ -1,6 +1,9 @@
 //! Sites in the frameworks that people use, served without a proxy; and what is large.
 
-#![expect(clippy::indexing_slicing, reason = "helpers fail their test by panicking, as tests do")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "helpers fail their test by panicking, as tests do"
+)]
 
 use rgunicorn_tests::{
     BOTTLE, Browser, DJANGO, Entrance, FALCON, FLASK, Framework, Launch, PYRAMID, Server, Signal,
@@ -35,7 +38,9 @@ fn pyramid_is_served() {
 /// Several visitors at once, to several workers: what one of them knows of a visitor must be in
 /// the cookie.
 fn serve(framework: &Framework) {
-    let Some(launch) = framework.launch() else { return };
+    let Some(launch) = framework.launch() else {
+        return;
+    };
     let server = launch.args(&["--workers", "2"]).start();
     std::thread::scope(|visitors| {
         for _ in 0..4 {
@@ -46,18 +51,50 @@ fn serve(framework: &Framework) {
 }
 
 #[test]
+fn a_slow_reader_of_a_large_page_holds_up_nobody() {
+    for framework in [BOTTLE, DJANGO, FALCON, FLASK, PYRAMID] {
+        let Some(launch) = framework.launch() else {
+            continue;
+        };
+        let server = launch.start();
+        let mut slow = server.connect();
+        slow.send("GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert!(!slow.is_closed(), "the page begins");
+        let mut good = Browser::new(Entrance::from(&server));
+        for _ in 0..10 {
+            assert_eq!(
+                good.get("/hello/you").text(),
+                "Hello, you!",
+                "{}",
+                framework.package
+            );
+        }
+        assert_eq!(slow.receive().body.len(), 16 << 20);
+    }
+}
+
+#[test]
 fn a_large_upload_to_a_framework_needs_no_memory() {
     // Those that write large files to disk, or hand them on in pieces.
     for framework in [DJANGO, FALCON, FLASK, PYRAMID] {
-        let Some(launch) = framework.launch() else { continue };
+        let Some(launch) = framework.launch() else {
+            continue;
+        };
         let server = launch.start();
         let mut browser = Browser::new(Entrance::from(&server));
         browser.upload("/upload", "small", b"content");
         let growth = growth_of_the_worker(&server, || {
             let response = browser.upload("/upload", "large", &vec![b'x'; 64 << 20]);
-            assert_eq!(response.text(), format!("large a.bin {SHA256_OF_64_MIB_OF_X}"));
+            assert_eq!(
+                response.text(),
+                format!("large a.bin {SHA256_OF_64_MIB_OF_X}")
+            );
         });
-        measured(&format!("{}: 64 MiB take {} KiB", framework.package, growth >> 10));
+        measured(&format!(
+            "{}: 64 MiB take {} KiB",
+            framework.package,
+            growth >> 10
+        ));
         assert!(growth <= 12 << 20, "{growth} bytes");
     }
 }
@@ -103,7 +140,9 @@ fn large(position: u64, length: usize) -> Vec<u8> {
     let mut piece = vec![0; length];
     for mark in (0..1_000_000_000_u64).step_by(100_000_000) {
         for (byte, at) in format!("{mark:09}").bytes().zip(mark..) {
-            let offset = at.checked_sub(position).and_then(|offset| usize::try_from(offset).ok());
+            let offset = at
+                .checked_sub(position)
+                .and_then(|offset| usize::try_from(offset).ok());
             if let Some(place) = offset.and_then(|offset| piece.get_mut(offset)) {
                 *place = byte;
             }

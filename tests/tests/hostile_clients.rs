@@ -23,7 +23,7 @@ with open("huge", "wb") as file:
 def app(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/huge":
-        start_response("200 OK", [])
+        start_response("200 OK", [("Content-Length", str(1 << 30))])
         return environ["wsgi.file_wrapper"](open("huge", "rb"))
     if path == "/endless":
         start_response("200 OK", [])
@@ -51,8 +51,11 @@ fn is_served_while(server: &Server, others: impl FnOnce() + Send) {
         let mut kept = server.connect();
         while !done.load(Ordering::Relaxed) {
             let start = Instant::now();
-            let response =
-                if waited.len() % 4 == 0 { server.get("/good") } else { kept.get("/good") };
+            let response = if waited.len() % 4 == 0 {
+                server.get("/good")
+            } else {
+                kept.get("/good")
+            };
             waited.push(start.elapsed());
             assert_eq!(response.text(), "/good 0");
             if response.closes() {
@@ -63,7 +66,10 @@ fn is_served_while(server: &Server, others: impl FnOnce() + Send) {
     });
     waited.sort();
     let (p99, longest) = (waited[waited.len() * 99 / 100], waited[waited.len() - 1]);
-    measured(&format!("{} good answers, p99 {p99:?}, longest {longest:?}", waited.len()));
+    measured(&format!(
+        "{} good answers, p99 {p99:?}, longest {longest:?}",
+        waited.len()
+    ));
     assert!(longest < LIMIT, "a good client waited for {longest:?}");
 }
 
@@ -121,8 +127,23 @@ fn crowds_of_slow_clients() {
             }
         }
         for response in readers.finish() {
-            assert!(response.len() > 16 << 20 && response.ends_with(b"xxxx"), "all of it");
+            assert!(
+                response.len() > 16 << 20 && response.ends_with(b"xxxx"),
+                "all of it"
+            );
         }
+    });
+}
+
+#[test]
+fn fast_readers_of_a_huge_file() {
+    // The socket takes all of it at once; the worker must not wait for that.
+    unharmed_by(4 << 20, |server| {
+        thread::scope(|readers| {
+            for _ in 0..3 {
+                readers.spawn(|| download(server.address(), "/huge", |_, _| {}));
+            }
+        });
     });
 }
 
@@ -143,7 +164,10 @@ fn garbage() {
             // It may be refused before all of it is sent.
             drop(client.try_send(&[&garbage, &b"\r\n\r\n"[..]].concat()));
             let answer = client.read_to_end();
-            assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "), "{answer:?}");
+            assert!(
+                answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "),
+                "{answer:?}"
+            );
         }
     });
 }
@@ -166,6 +190,7 @@ fn chunks_without_an_end() {
     are_refused(&[
         (&format!("{head}1;"), "aaaaaaaa", 400),
         (&format!("{head}1;a=\""), "aaaaaaaa", 400),
+        (head, "1;a\r\na\r\n", 400),
         (head, "00000000", 400),
         (&format!("{head}0\r\n"), "X: aaa\r\n", 431),
         (&format!("{head}0\r\nX: "), "aaaaaaaa", 431),
@@ -191,7 +216,12 @@ fn is_refused(server: &Server, start: &str, piece: &str, status: u16) {
     for _ in 0..4 {
         client.send(&piece);
     }
-    assert_eq!(client.receive().status, status, "{start:?} {:?}", &piece[..8]);
+    assert_eq!(
+        client.receive().status,
+        status,
+        "{start:?} {:?}",
+        &piece[..8]
+    );
     let refused = Instant::now();
     while client.try_send(piece.as_bytes()).is_ok() {
         assert!(refused.elapsed() < DEADLINE, "the server reads on for ever");
@@ -228,7 +258,10 @@ fn half_closed_connections() {
                 client.send(part);
                 client.shut_down_sending();
                 let answer = client.read_to_end();
-                assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "), "{answer:?}");
+                assert!(
+                    answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "),
+                    "{answer:?}"
+                );
             }
         }
     });
@@ -259,7 +292,10 @@ fn ten_thousand_requests_at_once() {
         let bodies = answers.split("HTTP/1.1 200 OK\r\n").skip(1);
         let mut count = 0;
         for (body, number) in bodies.zip(1..) {
-            assert!(body.ends_with(&format!("\r\n\r\n/{number} 0")), "{number}: {body:?}");
+            assert!(
+                body.ends_with(&format!("\r\n\r\n/{number} 0")),
+                "{number}: {body:?}"
+            );
             count += 1;
         }
         assert_eq!(count, 10_000);
@@ -365,8 +401,9 @@ fn told_to_stop_while_workers_boot() {
          while not os.path.exists('open'):\n    time.sleep(0.005)\n{APP}"
     );
     for opens in [true, false] {
-        let server =
-            Launch::new(&booting).args(&["--graceful-timeout", "1", "--workers", "2"]).start();
+        let server = Launch::new(&booting)
+            .args(&["--graceful-timeout", "1", "--workers", "2"])
+            .start();
         server.wait_for_count("importing", 2);
         server.signal(Signal::SIGTERM);
         if opens {
@@ -384,7 +421,13 @@ fn told_to_stop_right_after_the_start() {
         let finished = server.stop(Signal::SIGTERM);
         // Before anything is set up, the signal does what it does to every program.
         let unprepared = finished.code.is_none() && !finished.stderr.contains("Listening");
-        assert!(finished.code == Some(0) || unprepared, "after {delay:?}: {finished:?}");
-        assert!(!finished.stderr.contains("Traceback"), "after {delay:?}: {finished:?}");
+        assert!(
+            finished.code == Some(0) || unprepared,
+            "after {delay:?}: {finished:?}"
+        );
+        assert!(
+            !finished.stderr.contains("Traceback"),
+            "after {delay:?}: {finished:?}"
+        );
     }
 }
