@@ -9,6 +9,7 @@ use rgunicorn_arbiter::{Address, Heartbeat};
 
 use crate::options::Options;
 use crate::poller::Poller;
+use crate::spool::Spools;
 
 /// Outlives the reactor as long as a handler holds a connection.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub(crate) struct Context {
     pub(crate) locals: Vec<Arc<Address>>,
     pub(crate) options: Options,
     pub(crate) poller: Poller,
+    pub(crate) spools: Spools,
     /// Readable when the arbiter has told the worker something.
     pub(crate) wake: OwnedFd,
 }

@@ -19,6 +19,7 @@ use crate::options::Options;
 use crate::pace::Pace;
 use crate::poller::{Events, Interest, Poller, Token};
 use crate::slots::{Phase, Slots};
+use crate::spool::Spools;
 use crate::timers::Timers;
 
 mod arrivals;
@@ -80,11 +81,13 @@ impl<'a, H: Handler, L: RequestLog> Reactor<'a, H, L> {
     ) -> io::Result<Self> {
         let locals =
             process.listeners().iter().map(|listener| Arc::new(listener.address().clone()));
+        let spools = Spools::new(options.request_buffer_size, options.tmp_upload_dir.clone());
         let context = Context {
             heartbeat: process.heartbeat(),
             locals: locals.collect(),
             options,
             poller: Poller::new()?,
+            spools,
             wake: process.wake().try_clone_to_owned()?,
         };
         context.poller.add(process.wake(), WAKE, Interest::Read)?;

@@ -106,9 +106,7 @@ impl Client {
     /// There is no place for the body that it announces.
     pub(crate) fn keep_head(&mut self, head: RequestHead) -> io::Result<()> {
         let inner = &mut *self.inner;
-        let options = &inner.context.options;
-        let (limit, directory) = (options.request_buffer_size, options.tmp_upload_dir.as_deref());
-        inner.body = Body::announced(head.body().length(), limit, directory)?;
+        inner.body = Body::announced(head.body().length(), &inner.context.spools)?;
         inner.head = Some(head);
         Ok(())
     }
@@ -125,9 +123,8 @@ impl Client {
     /// Returns the length of the body so far.
     pub(crate) fn push_body(&mut self, data: Bytes) -> io::Result<u64> {
         let inner = &mut *self.inner;
-        let options = &inner.context.options;
         inner.body_bytes += data.len() as u64;
-        inner.body.push(data, options.request_buffer_size, options.tmp_upload_dir.as_deref())?;
+        inner.body.push(data, &inner.context.spools)?;
         Ok(inner.body_bytes)
     }
 
@@ -212,7 +209,7 @@ impl Client {
             self.send_error(500, "");
         }
         let inner = &mut *self.inner;
-        inner.body = Body::Empty;
+        inner.context.spools.recycle(std::mem::take(&mut inner.body));
         inner.body_bytes = 0;
         let ended =
             !inner.truncated && inner.http.send_end(Headers::empty(), inner.output.end()).is_ok();
