@@ -1,9 +1,6 @@
 //! Sites in the frameworks that people use, served without a proxy; and what is large.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "helpers fail their test by panicking, as tests do"
-)]
+#![expect(clippy::indexing_slicing, reason = "helpers fail their test by panicking, as tests do")]
 
 use rgunicorn_tests::{
     BOTTLE, Browser, DJANGO, Entrance, FALCON, FLASK, Framework, Launch, PYRAMID, Server, Signal,
@@ -62,12 +59,7 @@ fn a_slow_reader_of_a_large_page_holds_up_nobody() {
         assert!(!slow.is_closed(), "the page begins");
         let mut good = Browser::new(Entrance::from(&server));
         for _ in 0..10 {
-            assert_eq!(
-                good.get("/hello/you").text(),
-                "Hello, you!",
-                "{}",
-                framework.package
-            );
+            assert_eq!(good.get("/hello/you").text(), "Hello, you!", "{}", framework.package);
         }
         assert_eq!(slow.receive().body.len(), 16 << 20);
     }
@@ -85,16 +77,9 @@ fn a_large_upload_to_a_framework_needs_no_memory() {
         browser.upload("/upload", "small", b"content");
         let growth = growth_of_the_worker(&server, || {
             let response = browser.upload("/upload", "large", &vec![b'x'; 64 << 20]);
-            assert_eq!(
-                response.text(),
-                format!("large a.bin {SHA256_OF_64_MIB_OF_X}")
-            );
+            assert_eq!(response.text(), format!("large a.bin {SHA256_OF_64_MIB_OF_X}"));
         });
-        measured(&format!(
-            "{}: 64 MiB take {} KiB",
-            framework.package,
-            growth >> 10
-        ));
+        measured(&format!("{}: 64 MiB take {} KiB", framework.package, growth >> 10));
         assert!(growth <= 12 << 20, "{growth} bytes");
     }
 }
@@ -140,9 +125,7 @@ fn large(position: u64, length: usize) -> Vec<u8> {
     let mut piece = vec![0; length];
     for mark in (0..1_000_000_000_u64).step_by(100_000_000) {
         for (byte, at) in format!("{mark:09}").bytes().zip(mark..) {
-            let offset = at
-                .checked_sub(position)
-                .and_then(|offset| usize::try_from(offset).ok());
+            let offset = at.checked_sub(position).and_then(|offset| usize::try_from(offset).ok());
             if let Some(place) = offset.and_then(|offset| piece.get_mut(offset)) {
                 *place = byte;
             }

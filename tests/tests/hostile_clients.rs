@@ -51,11 +51,8 @@ fn is_served_while(server: &Server, others: impl FnOnce() + Send) {
         let mut kept = server.connect();
         while !done.load(Ordering::Relaxed) {
             let start = Instant::now();
-            let response = if waited.len() % 4 == 0 {
-                server.get("/good")
-            } else {
-                kept.get("/good")
-            };
+            let response =
+                if waited.len() % 4 == 0 { server.get("/good") } else { kept.get("/good") };
             waited.push(start.elapsed());
             assert_eq!(response.text(), "/good 0");
             if response.closes() {
@@ -66,10 +63,7 @@ fn is_served_while(server: &Server, others: impl FnOnce() + Send) {
     });
     waited.sort();
     let (p99, longest) = (waited[waited.len() * 99 / 100], waited[waited.len() - 1]);
-    measured(&format!(
-        "{} good answers, p99 {p99:?}, longest {longest:?}",
-        waited.len()
-    ));
+    measured(&format!("{} good answers, p99 {p99:?}, longest {longest:?}", waited.len()));
     assert!(longest < LIMIT, "a good client waited for {longest:?}");
 }
 
@@ -127,10 +121,7 @@ fn crowds_of_slow_clients() {
             }
         }
         for response in readers.finish() {
-            assert!(
-                response.len() > 16 << 20 && response.ends_with(b"xxxx"),
-                "all of it"
-            );
+            assert!(response.len() > 16 << 20 && response.ends_with(b"xxxx"), "all of it");
         }
     });
 }
@@ -164,10 +155,7 @@ fn garbage() {
             // It may be refused before all of it is sent.
             drop(client.try_send(&[&garbage, &b"\r\n\r\n"[..]].concat()));
             let answer = client.read_to_end();
-            assert!(
-                answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "),
-                "{answer:?}"
-            );
+            assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "), "{answer:?}");
         }
     });
 }
@@ -216,12 +204,7 @@ fn is_refused(server: &Server, start: &str, piece: &str, status: u16) {
     for _ in 0..4 {
         client.send(&piece);
     }
-    assert_eq!(
-        client.receive().status,
-        status,
-        "{start:?} {:?}",
-        &piece[..8]
-    );
+    assert_eq!(client.receive().status, status, "{start:?} {:?}", &piece[..8]);
     let refused = Instant::now();
     while client.try_send(piece.as_bytes()).is_ok() {
         assert!(refused.elapsed() < DEADLINE, "the server reads on for ever");
@@ -258,10 +241,7 @@ fn half_closed_connections() {
                 client.send(part);
                 client.shut_down_sending();
                 let answer = client.read_to_end();
-                assert!(
-                    answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "),
-                    "{answer:?}"
-                );
+                assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "), "{answer:?}");
             }
         }
     });
@@ -292,10 +272,7 @@ fn ten_thousand_requests_at_once() {
         let bodies = answers.split("HTTP/1.1 200 OK\r\n").skip(1);
         let mut count = 0;
         for (body, number) in bodies.zip(1..) {
-            assert!(
-                body.ends_with(&format!("\r\n\r\n/{number} 0")),
-                "{number}: {body:?}"
-            );
+            assert!(body.ends_with(&format!("\r\n\r\n/{number} 0")), "{number}: {body:?}");
             count += 1;
         }
         assert_eq!(count, 10_000);
@@ -401,9 +378,8 @@ fn told_to_stop_while_workers_boot() {
          while not os.path.exists('open'):\n    time.sleep(0.005)\n{APP}"
     );
     for opens in [true, false] {
-        let server = Launch::new(&booting)
-            .args(&["--graceful-timeout", "1", "--workers", "2"])
-            .start();
+        let server =
+            Launch::new(&booting).args(&["--graceful-timeout", "1", "--workers", "2"]).start();
         server.wait_for_count("importing", 2);
         server.signal(Signal::SIGTERM);
         if opens {
@@ -421,13 +397,7 @@ fn told_to_stop_right_after_the_start() {
         let finished = server.stop(Signal::SIGTERM);
         // Before anything is set up, the signal does what it does to every program.
         let unprepared = finished.code.is_none() && !finished.stderr.contains("Listening");
-        assert!(
-            finished.code == Some(0) || unprepared,
-            "after {delay:?}: {finished:?}"
-        );
-        assert!(
-            !finished.stderr.contains("Traceback"),
-            "after {delay:?}: {finished:?}"
-        );
+        assert!(finished.code == Some(0) || unprepared, "after {delay:?}: {finished:?}");
+        assert!(!finished.stderr.contains("Traceback"), "after {delay:?}: {finished:?}");
     }
 }
