@@ -52,8 +52,8 @@ struct Inner {
     registered: Option<Interest>,
     /// Body bytes of the current response.
     sent_bytes: u64,
-    /// When the handler was called.
-    started: Instant,
+    /// When the handler was called, by both clocks: one look at the quicker one tells the time.
+    started: (SystemTime, Instant),
     /// Status of the current response, 100 to 599; 0 before its head.
     status: u16,
     stream: Stream,
@@ -98,10 +98,12 @@ impl Client {
     /// [`ConnectionError::Response`]: a second head, or one that is not valid.
     pub fn send_head(&mut self, head: &ResponseHead<'_>) -> Result<(), ConnectionError> {
         let inner = &mut *self.inner;
-        if inner.started.elapsed() > SLOW_REQUEST && inner.context.is_told() {
+        let (started, clock) = inner.started;
+        let elapsed = clock.elapsed();
+        if elapsed > SLOW_REQUEST && inner.context.is_told() {
             inner.http.close_after_response();
         }
-        inner.http.send_response(head, SystemTime::now(), &mut inner.output.head)?;
+        inner.http.send_response(head, started + elapsed, &mut inner.output.head)?;
         inner.status = head.status;
         inner.sent_bytes = 0;
         if inner.context.options.log_response_headers {

@@ -29,7 +29,7 @@ pub(crate) fn serve_one<H: Handler, L: RequestLog>(
     mut client: Client,
 ) -> Served {
     let (started, clock) = (SystemTime::now(), Instant::now());
-    client.start(clock);
+    client.start((started, clock));
     let peer = client.peer();
     let outcome = catch_unwind(AssertUnwindSafe(|| handler.handle(request, client)));
     let (client, last) = match outcome {
@@ -44,10 +44,14 @@ pub(crate) fn serve_one<H: Handler, L: RequestLog>(
             (None, false)
         }
     };
-    let client = client.and_then(|mut client| {
+    let ended = client.map(|mut client| {
         let next = client.finish(request);
+        (client, next)
+    });
+    let finished = Instant::now();
+    let duration = finished - clock;
+    let client = ended.and_then(|(client, next)| {
         let (status, sent_bytes) = client.sent();
-        let duration = clock.elapsed();
         let response_headers = client.logged_headers();
         log.request_done(&Record {
             request,
@@ -66,6 +70,5 @@ pub(crate) fn serve_one<H: Handler, L: RequestLog>(
             }
         }
     });
-    let finished = Instant::now();
-    Served { client, duration: finished - clock, finished, last }
+    Served { client, duration, finished, last }
 }

@@ -135,13 +135,22 @@ impl Body {
 }
 
 impl Spool {
-    fn push(&mut self, data: &[u8]) -> io::Result<()> {
-        self.tail.extend_from_slice(data);
-        let blocks = self.tail.len() - self.tail.len() % BLOCK_BYTES;
-        if blocks > 0 {
-            let blocks = self.tail.split_to(blocks);
-            self.append(&blocks)?;
+    fn push(&mut self, mut data: &[u8]) -> io::Result<()> {
+        if !self.tail.is_empty() {
+            let (fill, rest) = data.split_at(data.len().min(BLOCK_BYTES - self.tail.len()));
+            self.tail.extend_from_slice(fill);
+            data = rest;
+            if self.tail.len() < BLOCK_BYTES {
+                return Ok(());
+            }
+            let mut block = std::mem::take(&mut self.tail);
+            self.append(&block)?;
+            block.clear();
+            self.tail = block;
         }
+        let (blocks, rest) = data.split_at(data.len() - data.len() % BLOCK_BYTES);
+        self.append(blocks)?;
+        self.tail.extend_from_slice(rest);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use rgunicorn_http1::{Connection, Event, Headers, Peer, ProtocolError, RequestHead, ResponseHead};
@@ -57,7 +57,7 @@ impl Client {
             peer,
             registered: None,
             sent_bytes: 0,
-            started: Instant::now(),
+            started: (SystemTime::now(), Instant::now()),
             status: 0,
             stream,
             token,
@@ -197,7 +197,7 @@ impl Client {
     }
 
     /// The handler is about to be called.
-    pub(crate) fn start(&mut self, now: Instant) {
+    pub(crate) fn start(&mut self, now: (SystemTime, Instant)) {
         self.inner.started = now;
     }
 
