@@ -105,6 +105,11 @@ impl Events {
         self.filled == 0
     }
 
+    /// More descriptors may be ready than these.
+    pub(crate) fn is_full(&self) -> bool {
+        self.filled == self.buffer.len()
+    }
+
     pub(crate) fn token(&self, index: usize) -> Option<Token> {
         let event = self.buffer.get(..self.filled)?.get(index)?;
         Some(Token(event.data()))

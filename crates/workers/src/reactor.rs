@@ -120,12 +120,17 @@ impl<'a, H: Handler, L: RequestLog> Reactor<'a, H, L> {
         self.process.ready()?;
         loop {
             self.context.heartbeat.beat();
-            self.expire();
             if self.is_finished() {
                 return Ok(());
             }
             self.wait()?;
+            let polled = self.now;
             self.turn()?;
+            // Whoever has sent something meanwhile has not been heard yet, and a full batch may
+            // have left somebody out: the time that the application took is not the client's.
+            if !self.events.is_full() {
+                self.expire(polled);
+            }
         }
     }
 

@@ -23,6 +23,13 @@ pub(crate) struct Deadline {
     queued: Option<Instant>,
 }
 
+impl Deadline {
+    /// It is our turn, not the connection's.
+    pub(crate) fn clear(&mut self) {
+        self.at = None;
+    }
+}
+
 impl Timers {
     pub(crate) fn set(&mut self, deadline: &mut Deadline, token: Token, at: Instant) {
         deadline.at = Some(at);

@@ -67,6 +67,10 @@ impl Handler for Routes {
                 client.send_head(&head)?;
                 client.send_rest(pid.into())?;
             }
+            b"/slow" => {
+                std::thread::sleep(Duration::from_secs(2));
+                client.send_head(&ResponseHead::new(204, &[]))?;
+            }
             b"/stream" | b"/short-stream" => {
                 client.send_head(&ResponseHead::new(200, &[]))?;
                 let length = if request.target() == b"/stream" { BIG } else { SPOOL };
@@ -112,7 +116,10 @@ fn server_process() {
     options.connections = CONNECTIONS;
     options.header_timeout = Duration::from_millis(300);
     options.body_timeout = Duration::from_millis(300);
-    options.keepalive = Some(Duration::from_secs(20));
+    options.keepalive = Some(Duration::from_secs(match max_requests.as_str() {
+        "short keep-alive" => 1,
+        _ => 20,
+    }));
     options.limit_request_body = Some(8 << 20);
     options.max_requests = max_requests.parse().ok();
     options.response_spool_size = SPOOL as u64;
@@ -351,6 +358,32 @@ fn a_worker_that_has_done_its_share_is_succeeded() {
     while body(&ask()) == first {
         assert!(Instant::now() < deadline, "no successor");
     }
+}
+
+/// The time that the application takes is not the client's.
+#[test]
+fn a_busy_worker_forgets_nobody() {
+    let server = TestServer::start_with("short keep-alive");
+    let mut kept = server.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    read_until(&mut kept, b"hi\n");
+    let mut slow = server.send(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    // Past the keep-alive time, and while the worker is busy.
+    std::thread::sleep(Duration::from_millis(1500));
+    kept.write_all(CLOSE).unwrap();
+    assert!(read_to_end(&mut kept).ends_with(b"hi\n"));
+    assert!(starts_with(&read_to_end(&mut slow), "204"));
+}
+
+#[test]
+fn a_long_pipeline_outlives_the_keep_alive_time() {
+    let server = TestServer::start_with("short keep-alive");
+    let mut kept = server.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    read_until(&mut kept, b"hi\n");
+    let slow = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n";
+    kept.write_all(&[&slow[..], slow, CLOSE].concat()).unwrap();
+    let answers = read_to_end(&mut kept);
+    assert_eq!(String::from_utf8_lossy(&answers).matches("HTTP/1.1 204").count(), 2);
+    assert!(answers.ends_with(b"hi\n"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Connections that are here: from the first byte of a request to the last one of its response.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rgunicorn_arbiter::RetireReason;
@@ -156,6 +156,9 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
                     self.close(token, client);
                 } else if client.has_buffered_input() {
                     self.slots.put(token, client, Phase::Idle);
+                    if let Some(slot) = self.slots.get(token) {
+                        slot.deadline.clear();
+                    }
                     self.pipelined.push_back(token);
                 } else {
                     let patience = Some(self.idle_patience());
@@ -254,11 +257,12 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
         }
     }
 
-    /// Ends the patience with connections whose time is over.
-    pub(super) fn expire(&mut self) {
-        while let Some(token) = self.timers.pop(self.now) {
+    /// Ends the patience with connections whose time was over at `polled`, when nothing of theirs
+    /// had arrived.
+    pub(super) fn expire(&mut self, polled: Instant) {
+        while let Some(token) = self.timers.pop(polled) {
             let Some(slot) = self.slots.get(token) else { continue };
-            if !self.timers.is_over(&mut slot.deadline, token, self.now) {
+            if !self.timers.is_over(&mut slot.deadline, token, polled) {
                 continue;
             }
             let Some((client, phase)) = self.slots.take(token) else { continue };
