@@ -9,13 +9,18 @@
 //!
 //! A client sends one byte: `p` asks for the pid, `s` for the process's status, `l` for the number
 //! of reloads before it; `h` makes the worker hang, `e` exit with an error, `x` panic, `r` ask for a
-//! successor, `w` wait for the end of the input before it answers.
+//! successor, `w` wait for the end of the input before it answers, `m` leave the connection in the
+//! mailbox, `c` take one from there and answer both. `n` adds 1 to the worker's word and asks for the
+//! sum of all workers'.
 
 #![expect(clippy::panic, reason = "one of the accidents")]
 
 use std::error::Error;
 use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::{fs, io, process, thread};
 
@@ -49,6 +54,8 @@ fn main() -> Result<Exit, Box<dyn Error + Send + Sync>> {
     let workers = arguments.next().ok_or("WORKERS is missing")?.parse()?;
     let file = arguments.next().ok_or("FILE is missing")?;
     let basic = Options::new(workers)
+        .mailbox(true)
+        .words_per_worker(1)
         .timeout(Some(Duration::from_secs(1)))
         .graceful_timeout(Duration::from_secs(2));
     let options = arguments.try_fold(basic.clone(), |options, word| with_option(options, &word))?;
@@ -145,9 +152,20 @@ impl Fixture {
             [b'x'] => panic!("a panic while serving"),
             [b's'] => fs::read_to_string("/proc/self/status")?,
             [b'l'] => self.reloads.to_string(),
+            [b'n'] => count(process).to_string(),
             _ => process::id().to_string(),
         };
+        let mailbox = process.mailbox().ok_or_else(|| io::Error::other("no mailbox"))?;
         match byte {
+            [b'm'] => return Ok(mailbox.send(connection.as_fd(), answer.as_bytes())?),
+            [b'c'] => {
+                let mut sender = [0; 16];
+                if let Some((left, length)) = mailbox.receive(&mut sender)? {
+                    let mut left = TcpStream::from(left);
+                    left.write_all(sender.get(..length).unwrap_or_default())?;
+                    write!(left, " {answer}")?;
+                }
+            }
             [b'r'] => process.ask_to_retire(RetireReason::MaxRequests)?,
             [b'w'] => {
                 log::info!("waiting");
@@ -185,6 +203,16 @@ impl Hooks for Announce {
         log::info!("ending with pid file: {}", Path::new("pid").exists());
         Ok(())
     }
+}
+
+/// One more in this worker's word, and the sum of all of them.
+fn count(process: &WorkerProcess) -> u64 {
+    let words = process.words();
+    for word in words.iter() {
+        word.fetch_add(1, Ordering::Relaxed);
+    }
+    let all = words.all().flat_map(|(_, words)| words);
+    all.map(|word| word.load(Ordering::Relaxed)).sum()
 }
 
 fn sleep_for_ever() -> ! {

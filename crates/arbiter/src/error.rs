@@ -30,6 +30,12 @@ pub enum Error {
     /// The system refused what no arbiter can do without: a pipe, a signal handler, a page.
     #[error("cannot supervise workers")]
     System(#[from] io::Error),
+    /// More words are asked for than a worker can have.
+    #[error("{words} words per worker are more than the {} that there can be", Options::WORDS_MAX)]
+    TooManyWords {
+        /// The number asked for.
+        words: usize,
+    },
     /// More workers are asked for than an arbiter can keep.
     #[error("{workers} workers are more than the {} that an arbiter keeps", Options::WORKERS_MAX)]
     TooManyWorkers {

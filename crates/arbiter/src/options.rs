@@ -26,12 +26,14 @@ use crate::{Address, Group, Plan, User};
 pub struct Options {
     pub(crate) addresses: Vec<Address>,
     pub(crate) backlog: u32,
+    pub(crate) mailbox: bool,
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) plan: Plan,
     pub(crate) privileges: Privileges,
     pub(crate) scheme: &'static str,
     /// Permission bits that the files of Unix sockets do not get, 0 to 0o777.
     pub(crate) umask: u32,
+    pub(crate) words_per_worker: usize,
 }
 
 impl Options {
@@ -39,17 +41,22 @@ impl Options {
     /// [`WorkerId::SLOTS`](crate::WorkerId::SLOTS).
     pub const WORKERS_MAX: u32 = 512;
 
+    /// The most words of a worker: 32 KiB of memory.
+    pub const WORDS_MAX: usize = 4096;
+
     /// Options for this many workers, 0 to [`WORKERS_MAX`](Self::WORKERS_MAX), that listen nowhere
     /// yet.
     pub fn new(workers: u32) -> Self {
         Self {
             addresses: Vec::new(),
             backlog: 2048,
+            mailbox: false,
             pidfile: None,
             plan: Plan::new(workers),
             privileges: Privileges::default(),
             scheme: "http",
             umask: 0,
+            words_per_worker: 0,
         }
     }
 
@@ -139,6 +146,24 @@ impl Options {
     #[must_use]
     pub fn scheme(mut self, scheme: &'static str) -> Self {
         self.scheme = scheme;
+        self
+    }
+
+    /// Whether workers can leave descriptors for each other: see
+    /// [`WorkerProcess::mailbox`](crate::WorkerProcess::mailbox). A reload does not change it.
+    /// Default: no.
+    #[must_use]
+    pub fn mailbox(mut self, mailbox: bool) -> Self {
+        self.mailbox = mailbox;
+        self
+    }
+
+    /// How many numbers each worker shows to its siblings, 0 to [`WORDS_MAX`](Self::WORDS_MAX): see
+    /// [`WorkerProcess::words`](crate::WorkerProcess::words). A reload does not change it.
+    /// Default: 0.
+    #[must_use]
+    pub fn words_per_worker(mut self, words_per_worker: usize) -> Self {
+        self.words_per_worker = words_per_worker;
         self
     }
 }

@@ -13,7 +13,9 @@ use nix::sys::signal::Signal as Number;
 use crate::poll::wait_readable;
 use crate::shared::SharedPage;
 use crate::signals::Signals;
-use crate::{Command, Connection, Heartbeat, LOG, Listener, Pid, RetireReason, WorkerId};
+use crate::{
+    Command, Connection, Heartbeat, LOG, Listener, Mailbox, Pid, RetireReason, Words, WorkerId,
+};
 
 /// The child's view of its arbiter, which [`Worker::run`](crate::Worker::run) receives.
 ///
@@ -27,6 +29,7 @@ pub struct WorkerProcess {
     pub(crate) workers: u32,
     pub(crate) timeout: Option<Duration>,
     pub(crate) listeners: Vec<Listener>,
+    pub(crate) mailbox: Option<Mailbox>,
     pub(crate) link: Link,
 }
 
@@ -83,6 +86,19 @@ impl WorkerProcess {
     /// [`timeout`](Self::timeout) from [`ready`](Self::ready) on.
     pub fn heartbeat(&self) -> Heartbeat {
         self.link.page.heartbeat(self.id)
+    }
+
+    /// Where workers leave descriptors for each other, if [`Options::mailbox`] says so. It outlives
+    /// reloads: what one generation leaves, the next may take.
+    ///
+    /// [`Options::mailbox`]: crate::Options::mailbox
+    pub fn mailbox(&self) -> Option<&Mailbox> {
+        self.mailbox.as_ref()
+    }
+
+    /// What this worker shows to its siblings, and they to it.
+    pub fn words(&self) -> Words {
+        self.link.page.words_of(self.id)
     }
 
     /// Says that the worker has booted and serves from now on. The first call counts.

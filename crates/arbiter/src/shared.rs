@@ -1,14 +1,16 @@
-//! The page that all workers share with their arbiter: who is ready, who wants to be replaced, and
-//! when each last beat.
+//! The page that all workers share with their arbiter: who is ready, who wants to be replaced, when
+//! each last beat, and words of which only the workers know the meaning.
 //!
 //! gunicorn keeps a temporary file per worker and sets its time stamp: two syscalls a beat, and a
 //! trap when the directory is on a slow disk. A word of shared memory costs one store.
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::ops::Deref;
 use std::ptr::NonNull;
+use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
@@ -25,10 +27,52 @@ pub struct Heartbeat {
     worker: WorkerId,
 }
 
-/// One slot per worker, mapped before the first fork, so that every process has the same.
+/// What a worker tells its siblings: numbers in memory that all of them share, as many as
+/// [`Options::words_per_worker`] says; made by [`WorkerProcess::words`].
+///
+/// It dereferences to the worker's own words, which are 0 when it starts, stay while other workers
+/// are replaced, and share no cache line with another's. Clones are the same words, from any
+/// thread.
+///
+/// ```
+/// use std::sync::atomic::Ordering::Relaxed;
+/// use rgunicorn_arbiter::{WorkerError, WorkerProcess};
+///
+/// /// With `Options::words_per_worker(1)`: connections that a worker has open.
+/// fn least_busy(process: &WorkerProcess, open: u64) -> bool {
+///     let words = process.words();
+///     if let [own, ..] = &*words {
+///         own.store(open, Relaxed);
+///     }
+///     let mut others = words.all().filter_map(|(_, words)| words.first());
+///     others.all(|others| others.load(Relaxed) >= open)
+/// }
+/// ```
+///
+/// [`Options::words_per_worker`]: crate::Options::words_per_worker
+/// [`WorkerProcess::words`]: crate::WorkerProcess::words
+#[derive(Clone, Debug)]
+pub struct Words {
+    page: Arc<SharedPage>,
+    worker: WorkerId,
+}
+
+/// One slot per worker, mapped before the first fork, so that every process has the same. Behind
+/// the slots, in the same mapping, are the words.
 #[derive(Debug)]
 pub(crate) struct SharedPage {
-    slots: NonNull<[Slot; WorkerId::SLOTS]>,
+    slots: NonNull<Slots>,
+    words: NonNull<AtomicU64>,
+    /// Of each worker, at most `Options::WORDS_MAX`.
+    words_per_worker: usize,
+}
+
+#[derive(Debug)]
+#[repr(C)]
+struct Slots {
+    /// How many of the slots have ever been used: nobody need look at the others.
+    used: AtomicUsize,
+    slots: [Slot; WorkerId::SLOTS],
 }
 
 /// Alone in its cache line: workers on different cores beat without disturbing each other.
@@ -49,14 +93,40 @@ impl Heartbeat {
     }
 }
 
+impl Words {
+    /// The words of every worker that serves, this one's too, in the order of their ids. It reads
+    /// as many cache lines as there have been workers at a time, not as there may be.
+    pub fn all(&self) -> impl Iterator<Item = (WorkerId, &[AtomicU64])> {
+        let used = self.page.slots().used.load(Ordering::Relaxed);
+        WorkerId::all()
+            .take(used)
+            .filter(|worker| self.page.is_ready(*worker))
+            .map(|worker| (worker, self.page.words(worker)))
+    }
+}
+
+impl Deref for Words {
+    type Target = [AtomicU64];
+
+    fn deref(&self) -> &[AtomicU64] {
+        self.page.words(self.worker)
+    }
+}
+
 impl SharedPage {
-    pub(crate) fn new() -> io::Result<Arc<Self>> {
-        let length = NonZeroUsize::new(LENGTH).ok_or(io::ErrorKind::InvalidInput)?;
+    /// The kernel gives memory to what is used of it; the rest costs addresses only.
+    pub(crate) fn new(words_per_worker: usize) -> io::Result<Arc<Self>> {
+        let length =
+            NonZeroUsize::new(length(words_per_worker)).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         #[expect(unsafe_code, reason = "shared memory has no safe interface")]
         // SAFETY: an anonymous mapping at an address of the kernel's choice overlaps nothing.
         let memory = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_SHARED) }?;
-        Ok(Arc::new(Self { slots: memory.cast() }))
+        let slots = memory.cast::<Slots>();
+        #[expect(unsafe_code, reason = "shared memory has no safe interface")]
+        // SAFETY: the mapping is at least as long as `Slots`.
+        let words = unsafe { slots.add(1) }.cast();
+        Ok(Arc::new(Self { slots, words, words_per_worker }))
     }
 
     /// Before the worker is forked: nothing of its predecessor's remains.
@@ -65,6 +135,15 @@ impl SharedPage {
         slot.beat.store(0, Ordering::Relaxed);
         slot.ready.store(false, Ordering::Relaxed);
         slot.retire.store(0, Ordering::Relaxed);
+        for word in self.words(worker) {
+            word.store(0, Ordering::Relaxed);
+        }
+        self.slots().used.fetch_max(worker.index() + 1, Ordering::Relaxed);
+    }
+
+    /// After the worker has ended: it serves no more.
+    pub(crate) fn clear_ready(&self, worker: WorkerId) {
+        self.slot(worker).ready.store(false, Ordering::Release);
     }
 
     pub(crate) fn last_beat(&self, worker: WorkerId) -> Option<Moment> {
@@ -94,14 +173,37 @@ impl SharedPage {
         Heartbeat { page: Arc::clone(self), worker }
     }
 
-    fn slot(&self, worker: WorkerId) -> &Slot {
+    pub(crate) fn words_of(self: &Arc<Self>, worker: WorkerId) -> Words {
+        Words { page: Arc::clone(self), worker }
+    }
+
+    fn slots(&self) -> &Slots {
         #[expect(unsafe_code, reason = "shared memory has no safe interface")]
-        // SAFETY: the mapping holds `SLOTS` slots from a page boundary on, lives as long as `self`,
-        // and all zeros, with which the kernel fills it, is a valid `Slot`. Other processes write
-        // to it, but through the same atomics only.
-        let slots = unsafe { self.slots.as_ref() };
+        // SAFETY: the mapping holds `Slots` from a page boundary on, lives as long as `self`, and
+        // all zeros, with which the kernel fills it, is a valid value. Other processes write to it,
+        // but through the same atomics only.
+        unsafe {
+            self.slots.as_ref()
+        }
+    }
+
+    fn slot(&self, worker: WorkerId) -> &Slot {
         #[expect(clippy::indexing_slicing, reason = "a WorkerId is below SLOTS by construction")]
-        &slots[worker.index()]
+        &self.slots().slots[worker.index()]
+    }
+
+    fn words(&self, worker: WorkerId) -> &[AtomicU64] {
+        let first = worker.index() * stride(self.words_per_worker);
+        #[expect(unsafe_code, reason = "shared memory has no safe interface")]
+        // SAFETY: behind the slots the mapping holds a stride of words for each of `SLOTS` workers,
+        // and a WorkerId is below that.
+        let first = unsafe { self.words.add(first) };
+        #[expect(unsafe_code, reason = "shared memory has no safe interface")]
+        // SAFETY: a stride is no shorter than the words of a worker. As for `slots`, zeros are
+        // valid, others write through the same atomics, and it lives as long as `self`.
+        unsafe {
+            slice::from_raw_parts(first.as_ptr(), self.words_per_worker)
+        }
     }
 }
 
@@ -109,7 +211,7 @@ impl Drop for SharedPage {
     fn drop(&mut self) {
         #[expect(unsafe_code, reason = "shared memory has no safe interface")]
         // SAFETY: mapped in `new` with this length; every reference into it borrows from `self`.
-        let unmapped = unsafe { munmap(self.slots.cast(), LENGTH) };
+        let unmapped = unsafe { munmap(self.slots.cast(), length(self.words_per_worker)) };
         debug_assert_eq!(unmapped, Ok(()));
     }
 }
@@ -122,7 +224,15 @@ unsafe impl Send for SharedPage {}
 // SAFETY: a shared reference gives access to atomics only.
 unsafe impl Sync for SharedPage {}
 
-const LENGTH: usize = size_of::<[Slot; WorkerId::SLOTS]>();
+/// Of the mapping, in bytes.
+fn length(words_per_worker: usize) -> usize {
+    size_of::<Slots>() + WorkerId::SLOTS * stride(words_per_worker) * size_of::<AtomicU64>()
+}
+
+/// From one worker's words to the next one's: as many as fill whole cache lines.
+fn stride(words_per_worker: usize) -> usize {
+    words_per_worker.next_multiple_of(size_of::<Slot>() / size_of::<AtomicU64>())
+}
 
 #[cfg(test)]
 mod tests {
@@ -130,7 +240,7 @@ mod tests {
 
     #[test]
     fn slots_are_separate_and_cleared() {
-        let page = SharedPage::new().unwrap();
+        let page = SharedPage::new(0).unwrap();
         let (first, last) = (WorkerId::all().next().unwrap(), WorkerId::all().last().unwrap());
         assert_eq!(page.last_beat(last), None);
         page.heartbeat(last).beat();
@@ -143,5 +253,44 @@ mod tests {
         page.clear(last);
         assert!(page.last_beat(last).is_none() && !page.is_ready(last));
         assert_eq!(page.retire_reason(last), None);
+    }
+
+    #[test]
+    fn words_are_separate_and_cleared() {
+        for count in [0, 1, 8, 9, 4096] {
+            let page = SharedPage::new(count).unwrap();
+            let ids: Vec<WorkerId> = WorkerId::all().collect();
+            for id in &ids {
+                let words = page.words_of(*id);
+                assert_eq!(words.len(), count);
+                words.iter().for_each(|word| word.store(id.index() as u64 + 1, Ordering::Relaxed));
+            }
+            for id in &ids {
+                let is_own =
+                    |word: &AtomicU64| word.load(Ordering::Relaxed) == id.index() as u64 + 1;
+                assert!(page.words_of(*id).iter().all(is_own));
+            }
+            page.clear(ids[3]);
+            assert!(page.words_of(ids[3]).iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        }
+    }
+
+    #[test]
+    fn only_who_serves_is_listed() {
+        let page = SharedPage::new(1).unwrap();
+        let ids: Vec<WorkerId> = WorkerId::all().take(3).collect();
+        for id in &ids {
+            page.clear(*id);
+        }
+        let words = page.words_of(ids[0]);
+        assert_eq!(words.all().count(), 0);
+        page.set_ready(ids[0]);
+        page.set_ready(ids[2]);
+        page.words_of(ids[2])[0].store(7, Ordering::Relaxed);
+        let all: Vec<_> =
+            words.all().map(|(id, words)| (id, words[0].load(Ordering::Relaxed))).collect();
+        assert_eq!(all, [(ids[0], 0), (ids[2], 7)]);
+        page.clear_ready(ids[2]);
+        assert_eq!(words.all().count(), 1);
     }
 }

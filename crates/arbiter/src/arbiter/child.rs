@@ -13,7 +13,7 @@ use crate::privileges::Privileges;
 use crate::process::Link;
 use crate::shared::SharedPage;
 use crate::{
-    Exit, ExitStatus, Hooks, LOG, Listener, Pid, Plan, Worker, WorkerError, WorkerInfo,
+    Exit, ExitStatus, Hooks, LOG, Listener, Mailbox, Pid, Plan, Worker, WorkerError, WorkerInfo,
     WorkerProcess,
 };
 
@@ -26,6 +26,7 @@ pub(super) struct Child<H, W> {
     pub(super) worker: W,
     pub(super) listeners: Vec<Listener>,
     pub(super) page: Arc<SharedPage>,
+    pub(super) mailbox: Option<Mailbox>,
     pub(super) notify: OwnedFd,
     pub(super) lifeline: OwnedFd,
 }
@@ -45,6 +46,7 @@ impl<H: Hooks, W: Worker> Child<H, W> {
             workers: self.plan.workers,
             timeout: self.plan.timeout,
             listeners: self.listeners,
+            mailbox: self.mailbox,
             link,
         });
         let status = match serve(&self.info, self.hooks, self.privileges, self.worker, process) {

@@ -22,8 +22,8 @@ use crate::shared::SharedPage;
 use crate::signals::Signals;
 use crate::{
     Action, Command, Error, Event, Exit, ExitStatus, Fork, Forker, Halt, HookError, Hooks, LOG,
-    LOG_CRITICAL, Moment, Options, Pid, Report, Severity, Signal, Supervisor, Worker, WorkerId,
-    WorkerInfo,
+    LOG_CRITICAL, Mailbox, Moment, Options, Pid, Report, Severity, Signal, Supervisor, Worker,
+    WorkerId, WorkerInfo,
 };
 
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub(super) struct Master<H, F, W> {
     listeners: Listeners,
     pidfiles: Pidfiles,
     page: Arc<SharedPage>,
+    mailbox: Option<Mailbox>,
     /// Workers write a byte into it when they are ready, or want to be replaced.
     notify: Pipe,
     /// Nobody writes into it; its write end closes when this process dies.
@@ -77,6 +78,8 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         listeners: Listeners,
         pidfiles: Pidfiles,
     ) -> Result<Self, Error> {
+        let page = SharedPage::new(options.words_per_worker)?;
+        let mailbox = options.mailbox.then(Mailbox::new).transpose()?;
         Ok(Self {
             pid: Pid::this(),
             supervisor: Supervisor::new(options.plan.clone(), Moment::now()),
@@ -88,7 +91,8 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             signals,
             listeners,
             pidfiles,
-            page: SharedPage::new()?,
+            page,
+            mailbox,
             notify: Pipe::new()?,
             lifeline: Pipe::new()?,
             workers: BTreeMap::new(),
@@ -194,6 +198,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             worker: self.worker,
             listeners: self.listeners.into_current(),
             page: self.page,
+            mailbox: self.mailbox,
             notify: self.notify.write,
             lifeline: self.lifeline.read,
         }
@@ -282,6 +287,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         let known = self.workers.remove(&pid);
         if let Some(mut worker) = known {
             worker.note_news(&self.page, &mut self.supervisor);
+            self.page.clear_ready(worker.info.id);
             log_hook("child_exit", self.hooks.child_exit(&worker.info, status));
         }
         self.supervisor.handle_event(Event::Exited { pid, status }, Moment::now());
@@ -313,8 +319,9 @@ impl Pipe {
 }
 
 pub(super) fn check(options: &Options) -> Result<(), Error> {
-    match options.plan.workers {
-        workers if workers > Options::WORKERS_MAX => Err(Error::TooManyWorkers { workers }),
+    match (options.plan.workers, options.words_per_worker) {
+        (workers, _) if workers > Options::WORKERS_MAX => Err(Error::TooManyWorkers { workers }),
+        (_, words) if words > Options::WORDS_MAX => Err(Error::TooManyWords { words }),
         _ => Ok(()),
     }
 }

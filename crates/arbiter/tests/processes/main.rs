@@ -11,6 +11,7 @@ mod pidfile;
 mod privileges;
 mod retirement;
 mod server;
+mod siblings;
 mod stop;
 
 use std::fs;
