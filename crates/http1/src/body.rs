@@ -35,6 +35,14 @@ impl BodyReader {
         }
     }
 
+    /// Was any of this body, whose framing was `framing`, cut off from the input?
+    pub(crate) fn has_begun(&self, framing: Framing) -> bool {
+        match self {
+            Self::Chunked(decoder) => decoder.has_begun(),
+            Self::Length(left) => framing.length() != Some(*left),
+        }
+    }
+
     /// The next part of the body, cut off from `input`.
     pub(crate) fn read(
         &mut self,

@@ -14,6 +14,8 @@ use crate::trailer::Trailers;
 /// Reads a chunked body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decoder {
+    /// The line of a chunk was consumed.
+    begun: bool,
     /// Bytes of chunk lines that were no size, over the whole body;
     /// 0 <= extensions <= `EXTENSIONS_LIMIT`.
     extensions: usize,
@@ -43,7 +45,7 @@ pub(crate) enum Part {
 impl Decoder {
     /// Stands before the first chunk.
     pub(crate) fn new() -> Self {
-        Self { extensions: 0, phase: Phase::Size { searched: 0 } }
+        Self { begun: false, extensions: 0, phase: Phase::Size { searched: 0 } }
     }
 
     /// Bytes of the input that need no second look.
@@ -53,6 +55,11 @@ impl Decoder {
             Phase::Size { searched } => *searched,
             Phase::Trailers(section) => section.searched(),
         }
+    }
+
+    /// Was any of the body cut off from the input?
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// The next part of the body, cut off from `input`. After an end or an error, no more.
@@ -71,6 +78,7 @@ impl Decoder {
                     };
                     let (size, extension) = parse_line(input, line_feed, self.extensions)?;
                     input.advance(line_feed + 1);
+                    self.begun = true;
                     self.extensions += extension;
                     self.phase = match size {
                         0 => Phase::Trailers(Section::new(0)),

@@ -18,6 +18,10 @@ use crate::request_line::{MethodKind, Version};
 use crate::response::{Headers, ResponseHead};
 use crate::state::{Client, Server, State, Step};
 
+mod parts;
+
+pub use parts::Parts;
+
 /// The server's end of one HTTP/1.1 connection.
 ///
 /// Bytes of the peer go in by [`receive_data`](Self::receive_data) and come out as [`Event`]s; the
@@ -45,6 +49,8 @@ pub struct Connection {
     input: BytesMut,
     state: State,
     exchange: Exchange,
+    /// `100 Continue` was sent for the request that is here, or for the one whose head is next.
+    continue_sent: bool,
     /// `100-continue` was asked for, and neither answered nor made needless by the body.
     expects_continue: bool,
     /// The server wants the connection to end with this exchange.
@@ -71,6 +77,7 @@ impl Connection {
                 method: MethodKind::Other,
                 keep_alive: false,
             },
+            continue_sent: false,
             expects_continue: false,
             closing: false,
             eof: false,
@@ -152,7 +159,10 @@ impl Connection {
             return Ok(());
         }
         encode::informational(head, output)?;
-        self.expects_continue &= head.status != 100;
+        if head.status == 100 {
+            self.continue_sent = true;
+            self.expects_continue = false;
+        }
         Ok(())
     }
 
@@ -251,6 +261,7 @@ impl Connection {
             return Err(SendError::WrongState);
         }
         self.state.take(Step::NextCycle)?;
+        self.continue_sent = false;
         if self.input.is_empty() {
             // A server holds thousands of idle connections: none of them holds a buffer.
             self.input = BytesMut::new();
@@ -282,7 +293,8 @@ impl Connection {
         };
         self.exchange =
             Exchange { version: line.version, method: line.kind, keep_alive: verdict.keep_alive };
-        self.expects_continue = verdict.expects_continue && self.input.is_empty();
+        self.expects_continue =
+            verdict.expects_continue && self.input.is_empty() && !self.continue_sent;
         let body = BodyReader::new(verdict.framing);
         Ok(self.received(Step::Request(body), Event::Request(head)))
     }
@@ -344,5 +356,9 @@ mod tests {
         http.start_next_cycle().unwrap();
         assert!(http.is_idle());
         assert_eq!(http.input.capacity(), 0);
+        let parts = http.to_parts().unwrap();
+        let moved = Connection::from_parts(Config::new().into(), Peer::Local, parts);
+        assert!(moved.is_idle());
+        assert_eq!(moved.input.capacity(), 0);
     }
 }

@@ -27,6 +27,11 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// All of the head as it was received, the empty line at its end too.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.fields.bytes()
+    }
+
     /// The method, in upper case: `GET`.
     pub fn method(&self) -> &str {
         // A method is a token, hence ASCII: the default is never taken.
@@ -100,6 +105,15 @@ impl HeadReader {
         match self {
             Self::Line(reader) => reader.searched(),
             Self::Fields(_, section) => section.searched(),
+        }
+    }
+
+    /// What was cut off from the input before the head is complete: an empty line, which is
+    /// skipped once.
+    pub(crate) fn skipped(&self) -> &'static [u8] {
+        match self {
+            Self::Line(reader) if reader.has_skipped() => b"\r\n",
+            Self::Line(_) | Self::Fields(..) => b"",
         }
     }
 

@@ -27,7 +27,7 @@ mod trusted_peers;
 
 pub use chunked::Chunk;
 pub use config::Config;
-pub use connection::Connection;
+pub use connection::{Connection, Parts};
 pub use error::{ProtocolError, SendError};
 pub use event::Event;
 pub use forwarded::{Peer, Scheme, SecureSchemeHeaders};

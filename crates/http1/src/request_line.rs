@@ -125,6 +125,11 @@ impl LineReader {
         self.searched
     }
 
+    /// Was an empty line cut off from the input?
+    pub(crate) fn has_skipped(&self) -> bool {
+        self.skipped
+    }
+
     /// The request line, and where in `input` the fields begin; `None` while it is incomplete.
     pub(crate) fn read(
         &mut self,

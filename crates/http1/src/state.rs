@@ -48,6 +48,8 @@ pub(crate) enum Step {
     Response(BodyWriter),
     /// The response is complete.
     ResponseEnd { reuse: bool },
+    /// The request was put back, as if it had not been read.
+    Unread,
 }
 
 /// Both sides of one exchange.
@@ -86,7 +88,10 @@ impl State {
             (Step::ResponseEnd { reuse: false }, _, Server::Body(_)) => {
                 self.server = Server::MustClose;
             }
-            (Step::NextCycle, Client::Done, Server::Done) => *self = Self::new(),
+            (Step::NextCycle, Client::Done, Server::Done)
+            | (Step::Unread, Client::Body(_) | Client::Done, Server::Response) => {
+                *self = Self::new();
+            }
             (
                 Step::Eof
                 | Step::Failure(_)
@@ -94,7 +99,8 @@ impl State {
                 | Step::NextCycle
                 | Step::Request(_)
                 | Step::Response(_)
-                | Step::ResponseEnd { .. },
+                | Step::ResponseEnd { .. }
+                | Step::Unread,
                 ..,
             ) => return Err(SendError::WrongState),
         }
@@ -151,6 +157,14 @@ mod tests {
     }
 
     #[test]
+    fn a_request_may_be_put_back_until_its_response() {
+        for steps in [&[REQUEST, Step::Unread][..], &[REQUEST, Step::MessageEnd, Step::Unread]] {
+            let state = run(steps).unwrap();
+            assert!(matches!(state, State { client: Client::Idle(_), server: Server::Idle }));
+        }
+    }
+
+    #[test]
     fn what_cannot_be() {
         for steps in [
             &[response()][..],
@@ -166,6 +180,9 @@ mod tests {
             &[REQUEST, Step::MessageEnd, Step::Failure(ProtocolError::ChunkSize)],
             &[REQUEST, response(), Step::ResponseEnd { reuse: false }, RESPONSE_END],
             &[Step::Eof, REQUEST],
+            &[Step::Unread],
+            &[REQUEST, Step::Failure(ProtocolError::ChunkSize), Step::Unread],
+            &[REQUEST, response(), Step::Unread],
         ] {
             assert!(run(steps).is_err(), "{steps:?}");
         }

@@ -1,6 +1,6 @@
 //! Messages written from RFC 9112, and requests as clients, proxies and probes send them, each with
-//! what must come out of it. Every one is fed whole, byte by byte and at random cuts. `BLESS=1`
-//! rewrites the expectations.
+//! what must come out of it. Every one is fed whole, byte by byte, at random cuts, and to a
+//! connection that is moved at every byte. `BLESS=1` rewrites the expectations.
 //!
 //! Those of curl, wget, nginx, Node and the Python libraries were recorded; those of browsers, Go,
 //! AWS and Kubernetes are written as these are known to send them.
@@ -12,7 +12,7 @@ mod transcript;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use transcript::transcript;
+use transcript::{transcript, transcript_moving};
 
 #[test]
 fn valid_messages_are_read() {
@@ -39,6 +39,7 @@ fn run(directory: &str, is_right: impl Fn(&str) -> bool) -> usize {
         let whole = transcript([&input[..]]);
         assert!(is_right(&whole), "{name}:\n{whole}");
         assert_eq!(transcript(input.chunks(1)), whole, "{name}, byte by byte");
+        assert_eq!(transcript_moving(input.chunks(1)), whole, "{name}, moved at every byte");
         for seed in 1..=32 {
             assert_eq!(transcript(random_cuts(&input, seed)), whole, "{name}, cut by seed {seed}");
         }

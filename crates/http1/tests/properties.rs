@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rgunicorn_http1::{Config, Connection, Event, Headers, Peer, ResponseHead};
-use transcript::transcript;
+use transcript::{transcript, transcript_moving};
 
 /// Bytes that look like a message often enough to get past the first line.
 fn messages() -> impl Strategy<Value = Vec<u8>> {
@@ -86,6 +86,11 @@ proptest! {
     #[test]
     fn cuts_change_nothing(input in messages(), lengths in vec(1_usize..20, 1..8)) {
         prop_assert_eq!(transcript(cut(&input, &lengths)), transcript([&input[..]]));
+    }
+
+    #[test]
+    fn moves_change_nothing(input in messages(), lengths in vec(1_usize..20, 1..8)) {
+        prop_assert_eq!(transcript_moving(cut(&input, &lengths)), transcript([&input[..]]));
     }
 
     #[test]

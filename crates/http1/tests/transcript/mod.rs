@@ -12,21 +12,13 @@ use rgunicorn_http1::{
 
 /// Feeds the pieces one after the other, answers every request at once, and tells what came out.
 pub(crate) fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut transcript = Transcript {
-        http: Connection::new(Config::new().into(), Peer::Ip(LOOPBACK)),
-        text: String::new(),
-        body: Vec::new(),
-        output: BytesMut::new(),
-    };
-    for piece in pieces {
-        transcript.http.receive_data(piece);
-        if transcript.drain().is_break() {
-            return transcript.text;
-        }
-    }
-    transcript.http.receive_eof();
-    assert!(transcript.drain().is_break(), "an end of input ends everything");
-    transcript.text
+    Transcript::new(false).of(pieces)
+}
+
+/// The same, with a connection that is taken apart and put together wherever that is possible: after
+/// each piece, and at each head.
+pub(crate) fn transcript_moving<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+    Transcript::new(true).of(pieces)
 }
 
 struct Transcript {
@@ -34,6 +26,9 @@ struct Transcript {
     text: String,
     body: Vec<u8>,
     output: BytesMut,
+    moves: bool,
+    /// A head was read, and not the end of its message.
+    under_way: bool,
 }
 
 /// Trusted by default.
@@ -42,6 +37,57 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 type Flow = std::ops::ControlFlow<()>;
 
 impl Transcript {
+    fn new(moves: bool) -> Self {
+        Self {
+            http: Connection::new(Config::new().into(), Peer::Ip(LOOPBACK)),
+            text: String::new(),
+            body: Vec::new(),
+            output: BytesMut::new(),
+            moves,
+            under_way: false,
+        }
+    }
+
+    fn of<'a>(mut self, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+        for piece in pieces {
+            self.http.receive_data(piece);
+            self.go_elsewhere();
+            if self.drain().is_break() {
+                return self.text;
+            }
+            self.go_elsewhere();
+        }
+        self.http.receive_eof();
+        self.go_elsewhere();
+        assert!(self.drain().is_break(), "an end of input ends everything");
+        self.text
+    }
+
+    fn go_elsewhere(&mut self) {
+        if !self.moves {
+            return;
+        }
+        let parts = self.http.to_parts();
+        assert_eq!(parts.is_none(), self.under_way, "{parts:?}");
+        if let Some(parts) = parts {
+            self.http = Connection::from_parts(Config::new().into(), Peer::Ip(LOOPBACK), parts);
+        }
+    }
+
+    /// Puts a request back, and reads it again elsewhere.
+    fn read_again(&mut self, head: RequestHead) -> RequestHead {
+        if !self.moves {
+            return head;
+        }
+        self.http.unread(&head).unwrap();
+        self.under_way = false;
+        self.go_elsewhere();
+        match self.http.next_event() {
+            Ok(Event::Request(again)) => again,
+            other => panic!("{other:?} instead of {head:?}"),
+        }
+    }
+
     /// Takes all events; breaks when the connection is over.
     fn drain(&mut self) -> Flow {
         loop {
@@ -54,13 +100,17 @@ impl Transcript {
                 Ok(Event::EndOfMessage(trailers)) => self.end_of_message(&trailers)?,
                 Ok(Event::NeedData) => return Flow::Continue(()),
                 Ok(Event::Paused) => panic!("paused after start_next_cycle"),
-                Ok(Event::Request(head)) => self.request(&head),
+                Ok(Event::Request(head)) => {
+                    let head = self.read_again(head);
+                    self.request(&head);
+                }
                 Err(error) => return self.error(error),
             }
         }
     }
 
     fn request(&mut self, head: &RequestHead) {
+        self.under_way = true;
         let target = head.target().escape_ascii();
         writeln!(self.text, "{} {target} {}", head.method(), head.version()).unwrap();
         self.fields(head.headers());
@@ -97,6 +147,7 @@ impl Transcript {
             return self.last("end, not to be reused");
         }
         self.http.start_next_cycle().unwrap();
+        self.under_way = false;
         writeln!(self.text, "end").unwrap();
         Flow::Continue(())
     }
