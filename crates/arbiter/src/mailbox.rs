@@ -46,7 +46,13 @@ impl Mailbox {
     /// The most bytes beside one descriptor: 8 KiB.
     pub const PAYLOAD_MAX: usize = 8192;
 
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A mailbox of one's own, for processes or threads that no arbiter started; an arbiter's
+    /// workers have theirs by [`WorkerProcess::mailbox`](crate::WorkerProcess::mailbox).
+    ///
+    /// # Errors
+    ///
+    /// No two descriptors are left.
+    pub fn new() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (post, collect) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
         Ok(Self::from_fds(post, collect))

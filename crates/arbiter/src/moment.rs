@@ -39,12 +39,20 @@ impl Moment {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Milliseconds since the clock's start, as the shared page holds them.
-    pub(crate) fn as_millis(self) -> u64 {
+    /// Milliseconds since the clock's start: what a word of shared memory, or a message to another
+    /// process, can hold of it.
+    ///
+    /// ```
+    /// use rgunicorn_arbiter::Moment;
+    ///
+    /// assert_eq!(Moment::from_millis(1500).as_millis(), 1500);
+    /// ```
+    pub fn as_millis(self) -> u64 {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(crate) fn from_millis(milliseconds: u64) -> Self {
+    /// The moment so many milliseconds after the clock's start.
+    pub const fn from_millis(milliseconds: u64) -> Self {
         Self(Duration::from_millis(milliseconds))
     }
 }
