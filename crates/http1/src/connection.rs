@@ -115,6 +115,53 @@ impl Connection {
         self.eof = true;
     }
 
+    /// Bytes of the body that the caller may read from the peer itself, past this connection: what is
+    /// still to come of a body of known length, as soon as none of it waits to be given out.
+    /// Otherwise 0.
+    ///
+    /// With [`receive_body`](Self::receive_body) this is for a large body on its way to a file, which
+    /// need not be copied through here, nor into the program's memory at all (`splice(2)`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rgunicorn_http1::{Config, Connection, Event, Peer};
+    ///
+    /// let mut http = Connection::new(Config::new().into(), Peer::Local);
+    /// http.receive_data(b"PUT /file HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nfirst");
+    /// assert!(matches!(http.next_event()?, Event::Request(_)));
+    /// assert!(matches!(http.next_event()?, Event::Data(data) if data == "first"));
+    /// assert_eq!(http.body_remaining(), 995);
+    /// http.receive_body(995); // read by the caller
+    /// assert!(matches!(http.next_event()?, Event::EndOfMessage(_)));
+    /// # Ok::<(), rgunicorn_http1::ProtocolError>(())
+    /// ```
+    pub fn body_remaining(&self) -> u64 {
+        match &self.state.client {
+            Client::Body(BodyReader::Length(left)) if self.input.is_empty() => *left,
+            Client::Body(_)
+            | Client::Closed
+            | Client::Done
+            | Client::Failed(_)
+            | Client::Idle(_) => 0,
+        }
+    }
+
+    /// Takes note that the caller has read `length` bytes of the body itself.
+    ///
+    /// # Panics
+    ///
+    /// If that is more than [`body_remaining`](Self::body_remaining): the caller has read into the next
+    /// request, whose beginning is lost.
+    pub fn receive_body(&mut self, length: u64) {
+        let remaining = self.body_remaining();
+        assert!(length <= remaining, "{length} bytes read of a body that has {remaining} left");
+        self.expects_continue &= length == 0;
+        if let Client::Body(BodyReader::Length(left)) = &mut self.state.client {
+            *left -= length;
+        }
+    }
+
     /// What the peer said next. Call it until [`Event::NeedData`], [`Event::Paused`] or
     /// [`Event::Closed`].
     ///

@@ -281,6 +281,43 @@ fn trailers_need_chunks() {
 }
 
 #[test]
+fn a_body_of_known_length_may_be_read_by_the_caller() {
+    let mut http = connection(POST);
+    assert_eq!(http.body_remaining(), 0, "its head was not given out");
+    request(&mut http);
+    assert_eq!(http.body_remaining(), 3);
+    http.receive_data(b"a");
+    assert_eq!(http.body_remaining(), 0, "a part of it waits here");
+    assert!(matches!(http.next_event(), Ok(Event::Data(_))));
+    http.receive_body(1);
+    assert!(matches!(http.next_event(), Ok(Event::NeedData)));
+    http.receive_body(1);
+    assert_eq!(http.body_remaining(), 0);
+    assert!(matches!(http.next_event(), Ok(Event::EndOfMessage(_))));
+    assert_eq!(http.body_remaining(), 0);
+
+    let mut cut_short = requested(POST);
+    cut_short.receive_body(2);
+    cut_short.receive_eof();
+    assert!(matches!(cut_short.next_event(), Err(ProtocolError::UnexpectedEof)));
+    assert_eq!(cut_short.body_remaining(), 0);
+
+    let mut impatient = requested(EXPECT);
+    impatient.receive_body(0);
+    assert!(impatient.wants_continue());
+    impatient.receive_body(1);
+    assert!(!impatient.wants_continue());
+    assert_eq!(requested(EXPECT_CHUNKED).body_remaining(), 0, "nobody knows");
+    assert_eq!(requested(GET).body_remaining(), 0);
+}
+
+#[test]
+#[should_panic(expected = "4 bytes read of a body that has 3 left")]
+fn nobody_reads_beyond_a_body() {
+    requested(POST).receive_body(4);
+}
+
+#[test]
 fn a_broken_body_can_be_answered() {
     let mut http =
         requested("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");

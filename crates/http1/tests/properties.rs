@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rgunicorn_http1::{Config, Connection, Event, Headers, Peer, ResponseHead};
-use transcript::{transcript, transcript_moving};
+use transcript::{transcript, transcript_moving, transcript_of_direct_bodies};
 
 /// Bytes that look like a message often enough to get past the first line.
 fn messages() -> impl Strategy<Value = Vec<u8>> {
@@ -91,6 +91,15 @@ proptest! {
     #[test]
     fn moves_change_nothing(input in messages(), lengths in vec(1_usize..20, 1..8)) {
         prop_assert_eq!(transcript_moving(cut(&input, &lengths)), transcript([&input[..]]));
+    }
+
+    #[test]
+    fn a_body_may_be_read_past_the_connection(
+        input in messages(),
+        lengths in vec(1_usize..20, 1..8),
+    ) {
+        let whole = transcript([&input[..]]);
+        prop_assert_eq!(transcript_of_direct_bodies(cut(&input, &lengths)), whole);
     }
 
     #[test]

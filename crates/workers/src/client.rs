@@ -23,7 +23,7 @@ use crate::stream::Stream;
 
 mod lifecycle;
 
-pub(crate) use lifecycle::Next;
+pub(crate) use lifecycle::{Next, Received};
 
 /// A client whose request is complete: read its body, send a head, send data.
 ///
@@ -89,6 +89,11 @@ impl Client {
     /// The temporary file of a large body cannot be read.
     pub fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.inner.body.read(buffer)
+    }
+
+    /// Bytes of the request's body that were not read yet.
+    pub fn body_remaining(&self) -> u64 {
+        self.inner.body.remaining()
     }
 
     /// Starts the response. The head stays in the buffer until data or the end follows, so that

@@ -17,6 +17,7 @@ mod handoff;
 mod options;
 mod output;
 mod pace;
+mod pipe;
 mod poller;
 #[cfg(feature = "wsgi")]
 mod python;

@@ -8,6 +8,9 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::pipe::{CARRY_BYTES, Carried, Pipe};
+use crate::stream::Stream;
+
 /// A body as it gathers, and then as the application reads it: in memory while it is small, in
 /// an unlinked file afterwards. An upload therefore costs a worker neither a thread nor, beyond
 /// `request_buffer_size`, memory.
@@ -44,6 +47,8 @@ pub(crate) struct Spools {
     directory: Option<PathBuf>,
     idle: Mutex<Option<File>>,
     limit_memory: usize,
+    /// Made for the first body that is carried to its file.
+    pipe: Mutex<Option<Pipe>>,
 }
 
 /// Blocks at multiples of their size cost the file system a third less than pieces as they come.
@@ -55,7 +60,7 @@ const LIMIT_KEPT_BYTES: u64 = 64 << 20;
 impl Spools {
     /// Bodies of up to `limit_memory` bytes stay in memory.
     pub(crate) fn new(limit_memory: usize, directory: Option<PathBuf>) -> Self {
-        Self { directory, idle: Mutex::default(), limit_memory }
+        Self { directory, idle: Mutex::default(), limit_memory, pipe: Mutex::default() }
     }
 
     fn open(&self) -> io::Result<Spool> {
@@ -125,6 +130,14 @@ impl Body {
         }
     }
 
+    /// Bytes that are still to be read.
+    pub(crate) fn remaining(&self) -> u64 {
+        match self {
+            Self::Spooled(spool) => spool.length - spool.position,
+            Self::Empty | Self::Gathered(_) | Self::Whole(_) => self.in_memory().len() as u64,
+        }
+    }
+
     fn in_memory(&self) -> &[u8] {
         match self {
             Self::Empty | Self::Spooled(_) => &[],
@@ -152,6 +165,37 @@ impl Spool {
         self.append(blocks)?;
         self.tail.extend_from_slice(rest);
         Ok(())
+    }
+
+    /// Takes up to `limit` bytes straight from the socket, without a copy in the program's memory.
+    /// `None`: there is no pipe to be had, they must be pushed.
+    ///
+    /// # Errors
+    /// As read(2) from the socket.
+    pub(crate) fn carry(
+        &mut self,
+        stream: &Stream,
+        limit: u64,
+        spools: &Spools,
+    ) -> io::Result<Option<Carried>> {
+        let mut pipe = spools.pipe.lock().unwrap_or_else(PoisonError::into_inner);
+        if pipe.is_none() {
+            *pipe =
+                Pipe::new().inspect_err(|error| log::debug!("cannot make a pipe: {error}")).ok();
+        }
+        let Some(open) = &*pipe else { return Ok(None) };
+        if let Err(error) = self.complete() {
+            return Ok(Some(Carried::NoRoom(error)));
+        }
+        let block = CARRY_BYTES as u64;
+        let limit = limit.min(block - self.length % block);
+        let limit = usize::try_from(limit).unwrap_or(CARRY_BYTES);
+        let carried = open.carry(stream, &self.file, self.length, limit)?;
+        match &carried {
+            Carried::Bytes(count) => self.length += *count as u64,
+            Carried::NoRoom(_) => *pipe = None,
+        }
+        Ok(Some(carried))
     }
 
     fn complete(&mut self) -> io::Result<()> {
@@ -205,6 +249,12 @@ pub(crate) fn unlinked_file(directory: Option<&Path>) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
     use super::*;
 
     fn read_all(body: &mut Body) -> Vec<u8> {
@@ -276,6 +326,63 @@ mod tests {
         large.file.set_len(LIMIT_KEPT_BYTES + 1).unwrap();
         spools.recycle(Body::Spooled(large));
         assert!(spools.idle.lock().unwrap().is_none(), "so much is not kept");
+    }
+
+    #[test]
+    fn carried_and_pushed_bytes_lie_in_order() {
+        let (client, server) = UnixStream::pair().unwrap();
+        let stream = Stream::Unix(server);
+        let spools = Spools::new(0, None);
+        let mut body = Body::announced(Some(1000), &spools).unwrap();
+        body.push(Bytes::from_static(b"pushed,"), &spools).unwrap();
+        let Body::Spooled(spool) = &mut body else { panic!("in memory") };
+        let mut carry = |limit| spool.carry(&stream, limit, &spools);
+        (&client).write_all(b"carried, the next request").unwrap();
+        assert!(matches!(carry(5).unwrap(), Some(Carried::Bytes(5))));
+        assert!(matches!(carry(3).unwrap(), Some(Carried::Bytes(3))));
+        assert_eq!(read_all(&mut body), b"pushed,carried,");
+        let mut rest = [0; 99];
+        assert_eq!(stream.read(&mut rest).unwrap(), b" the next request".len());
+    }
+
+    #[test]
+    fn what_is_carried_at_once_lies_in_one_block() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let stream = Stream::Unix(server);
+        let spools = Spools::new(0, None);
+        let sent: Vec<u8> = (b'a'..=b'w').cycle().take(3 * CARRY_BYTES + 5).collect();
+        let mut body = Body::announced(Some(sent.len() as u64), &spools).unwrap();
+        body.push(Bytes::copy_from_slice(&sent[..7]), &spools).unwrap();
+        let Body::Spooled(spool) = &mut body else { panic!("in memory") };
+        let rest = sent[7..].to_vec();
+        let sender = std::thread::spawn(move || client.write_all(&rest).unwrap());
+        loop {
+            poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+            // The first time, what was pushed goes to the file too.
+            let from = spool.length.max(7);
+            match spool.carry(&stream, u64::MAX, &spools).unwrap() {
+                Some(Carried::Bytes(0)) => break,
+                Some(Carried::Bytes(count)) => assert_eq!(spool.length - from, count as u64),
+                other => panic!("{other:?}"),
+            }
+            let block = CARRY_BYTES as u64;
+            assert_eq!(from / block, (spool.length - 1) / block);
+        }
+        sender.join().unwrap();
+        assert!(read_all(&mut body) == sent);
+    }
+
+    #[test]
+    fn a_full_disk_is_not_the_clients_fault() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let stream = Stream::Unix(server);
+        let spools = Spools::new(0, None);
+        let read_only = File::open("/dev/null").unwrap();
+        let mut spool = Spool { file: read_only, length: 0, position: 0, tail: BytesMut::new() };
+        client.write_all(b"lost").unwrap();
+        let carried = spool.carry(&stream, 4, &spools).unwrap();
+        assert!(matches!(carried, Some(Carried::NoRoom(_))), "{carried:?}");
+        assert!(spools.pipe.lock().unwrap().is_none(), "the bytes of one are not another's");
     }
 
     #[test]

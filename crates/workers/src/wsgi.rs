@@ -113,6 +113,10 @@ impl Exchange for Client {
         Self::read_body(self, buffer)
     }
 
+    fn body_remaining(&self) -> Option<u64> {
+        Some(Self::body_remaining(self))
+    }
+
     fn send_head(&mut self, head: &rgunicorn_wsgi::ResponseHead<'_>) -> io::Result<()> {
         let mut response = ResponseHead::new(head.status, head.headers);
         response.reason = head.reason;

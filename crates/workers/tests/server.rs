@@ -295,6 +295,33 @@ fn a_large_body_arrives_whole_and_a_larger_one_is_refused() {
 }
 
 #[test]
+fn a_large_body_ends_where_it_says() {
+    let server = TestServer::start();
+    let count = 3 << 20;
+    let sent: Vec<u8> = (b'a'..=b'w').cycle().take(count).collect();
+    let head = format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {count}\r\n\r\n");
+    // Whatever the reads of the server are, they meet the end of the body and the next request.
+    for cut in [0, 1, 1 << 20, count - 1, count] {
+        let (first, second) = sent.split_at(cut);
+        let mut stream = server.send(&[head.as_bytes(), first].concat());
+        server.ask(CLOSE);
+        stream.write_all(&[second, CLOSE].concat()).unwrap();
+        let answers = read_to_end(&mut stream);
+        assert!(body(&answers)[..count] == sent, "cut at {cut}");
+        assert!(starts_with(&body(&answers)[count..], "200") && answers.ends_with(b"hi\n"));
+    }
+    // Cut short: nobody is left to answer.
+    let mut leaving = server.send(&[head.as_bytes(), &sent[..count - 1]].concat());
+    leaving.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(read_to_end(&mut leaving).is_empty());
+    // Or too slow.
+    assert!(starts_with(&server.ask(&[head.as_bytes(), &sent[..2 << 20]].concat()), "408"));
+    // What they left behind is in nobody's way.
+    let answer = server.ask(&[head.as_bytes(), &sent, CLOSE].concat());
+    assert!(body(&answer)[..count] == sent);
+}
+
+#[test]
 fn expects_are_answered_before_the_body() {
     let server = TestServer::start();
     let mut stream = server.send(

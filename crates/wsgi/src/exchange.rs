@@ -59,6 +59,12 @@ pub trait Exchange: Send {
     /// `WouldBlock` if more will come; anything else if the body is malformed or the peer is gone.
     fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
+    /// How many bytes [`read_body`](Self::read_body) has still to give, if that is known; then a large
+    /// read goes straight into the application's object, which is made as large as that says.
+    fn body_remaining(&self) -> Option<u64> {
+        None
+    }
+
     /// Takes the head of the response. It may be kept back until the first piece of the body, or
     /// until the exchange is finished by its owner, so that both go out together.
     ///

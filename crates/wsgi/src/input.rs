@@ -95,14 +95,17 @@ impl Body {
         limit: usize,
         until: Until,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let taken = self.ahead.lend(|ahead| -> Result<_, Unavailable> {
-            let mut gathered = Ok(0);
-            self.call.exchange.lend(&mut |exchange| {
-                gathered = ahead.gather(py, exchange, limit, until);
-            })?;
-            Ok(gathered.map(|len| PyBytes::new(py, ahead.consume(len))))
+        let taken = self.ahead.lend(|ahead| {
+            let mut taken = None;
+            let take = &mut |exchange: &mut dyn Exchange| {
+                taken = Some(ahead.take(py, exchange, limit, until));
+            };
+            self.call.exchange.lend(take).map(|()| taken)
         })??;
-        taken.map_err(|fault| self.call.raise(fault))
+        match taken {
+            Some(taken) => taken.map_err(|fault| self.call.raise(fault)),
+            None => Err(Unavailable::Over.into()),
+        }
     }
 }
 
@@ -125,6 +128,47 @@ struct Ahead {
 }
 
 impl Ahead {
+    fn take<'py>(
+        &mut self,
+        py: Python<'py>,
+        exchange: &mut dyn Exchange,
+        limit: usize,
+        until: Until,
+    ) -> Result<Bound<'py, PyBytes>, Fault> {
+        if let (Until::Limit, Some(remaining)) = (until, exchange.body_remaining()) {
+            let remaining = usize::try_from(remaining).unwrap_or(usize::MAX);
+            let length = limit.min(self.unread().len().saturating_add(remaining));
+            return self.take_exactly(py, exchange, length);
+        }
+        let length = self.gather(py, exchange, limit, until)?;
+        Ok(PyBytes::new(py, self.consume(length)))
+    }
+
+    /// Reads straight into the object that the application gets, if `length` bytes are to be had.
+    fn take_exactly<'py>(
+        &mut self,
+        py: Python<'py>,
+        exchange: &mut dyn Exchange,
+        length: usize,
+    ) -> Result<Bound<'py, PyBytes>, Fault> {
+        let mut filled = length.min(self.unread().len());
+        let mut result = Ok(());
+        let bytes = PyBytes::new_with(py, length, |buffer| {
+            let (ahead, rest) = buffer.split_at_mut(filled);
+            ahead.copy_from_slice(self.consume(filled));
+            let (read, outcome) = read_all(py, exchange, rest);
+            filled += read;
+            result = outcome;
+            if filled < length {
+                self.bytes = buffer.get(..filled).unwrap_or_default().to_vec();
+                self.start = 0;
+            }
+            Ok(())
+        })?;
+        result?;
+        Ok(if filled < length { PyBytes::new(py, self.consume(filled)) } else { bytes })
+    }
+
     /// Reads until the unread bytes contain what was asked for, and returns its length.
     fn gather(
         &mut self,
@@ -187,6 +231,23 @@ impl Ahead {
         self.start += len;
         self.bytes.get(from..self.start).unwrap_or_default()
     }
+}
+
+/// Fills `space`, unless the body ends or an error comes first; also says how far it came.
+fn read_all(
+    py: Python<'_>,
+    exchange: &mut dyn Exchange,
+    mut space: &mut [u8],
+) -> (usize, Result<(), Fault>) {
+    let length = space.len();
+    while !space.is_empty() {
+        match attempt(py, exchange, |exchange| exchange.read_body(space)) {
+            Ok(0) => break,
+            Ok(read) => space = space.get_mut(read..).unwrap_or_default(),
+            Err(fault) => return (length - space.len(), Err(fault)),
+        }
+    }
+    (length - space.len(), Ok(()))
 }
 
 /// The least that is asked for at a time, in bytes.

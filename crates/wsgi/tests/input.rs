@@ -67,8 +67,11 @@ fn reads_as_files_do() {
     for (expression, expected) in cases {
         // Whole; byte by byte; and with waits in between.
         for (step, reluctant) in [(0, false), (1, false), (4, true)] {
-            let memory = Memory { step, reluctant, ..Memory::with_body(BODY) };
-            assert_eq!(eval(expression, memory), expected, "{expression}, step {step}");
+            for tells_length in [false, true] {
+                let memory = Memory { step, reluctant, tells_length, ..Memory::with_body(BODY) };
+                let case = format!("{expression}, step {step}, known: {tells_length}");
+                assert_eq!(eval(expression, memory), expected, "{case}");
+            }
         }
     }
 }
@@ -78,8 +81,8 @@ fn long_bodies_and_lines() {
     let mut body = vec![b'x'; 300_000];
     body.push(b'\n');
     body.resize(400_001, b'y');
-    for step in [0, 1000] {
-        let memory = || Memory { step, ..Memory::with_body(&body) };
+    for (step, tells_length) in [(0, false), (1000, false), (0, true), (1000, true)] {
+        let memory = || Memory { step, tells_length, ..Memory::with_body(&body) };
         assert_eq!(eval("[len(line) for line in input]", memory()), "[300001, 100000]");
         assert_eq!(eval("len(input.read())", memory()), "400001");
         let expression = "sum(len(piece) for piece in iter(lambda: input.read(7777), b''))";
@@ -95,10 +98,51 @@ def app(environ, start_response):
     start_response('200 OK', [])
     return []
 ";
-    let (memory, result) =
-        app(source).call(Request { has_body: true, ..get(&[]) }, Memory::with_body(BODY));
-    result.unwrap();
-    assert_eq!(memory.read, 2);
+    for tells_length in [false, true] {
+        let memory = Memory { tells_length, ..Memory::with_body(BODY) };
+        let (memory, result) = app(source).call(Request { has_body: true, ..get(&[]) }, memory);
+        result.unwrap();
+        assert_eq!(memory.read, 2);
+    }
+}
+
+#[test]
+fn an_error_loses_nothing_of_the_body() {
+    let source = "
+def app(environ, start_response):
+    input = environ['wsgi.input']
+    parts = [input.readline(3)]
+    try:
+        parts.append(input.read())
+    except TimeoutError:
+        parts.append(b'|')
+    parts.append(input.read())
+    start_response('200 OK', [])
+    return parts
+";
+    for tells_length in [false, true] {
+        // A line reads ahead, so the steps decide whether the rest is read before the error.
+        for step in [0, 2, 4] {
+            let stumbles_after = Some(if step == 0 { BODY.len() } else { 8 });
+            let memory = Memory { step, tells_length, stumbles_after, ..Memory::with_body(BODY) };
+            let (memory, result) = app(source).call(Request { has_body: true, ..get(&[]) }, memory);
+            result.unwrap();
+            let whole = text(&memory).replace('|', "");
+            assert_eq!(whole.as_bytes(), BODY, "step {step}, known: {tells_length}");
+            assert!(step == 0 || text(&memory).contains('|'));
+        }
+    }
+}
+
+#[test]
+fn a_length_that_proves_wrong_harms_nothing() {
+    let body = |length: usize| Memory {
+        tells_length: true,
+        announced: Some(length),
+        ..Memory::with_body(BODY)
+    };
+    assert_eq!(eval("(input.read(), input.read())", body(99)), r"(b'first\nsecond\n\nlast', b'')");
+    assert_eq!(eval("(input.read(9), input.readline())", body(4)), r"(b'firs', b't\n')");
 }
 
 #[test]

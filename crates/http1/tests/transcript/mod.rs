@@ -12,13 +12,29 @@ use rgunicorn_http1::{
 
 /// Feeds the pieces one after the other, answers every request at once, and tells what came out.
 pub(crate) fn transcript<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
-    Transcript::new(false).of(pieces)
+    Transcript::new(Caller::Plain).of(pieces)
 }
 
 /// The same, with a connection that is taken apart and put together wherever that is possible: after
 /// each piece, and at each head.
 pub(crate) fn transcript_moving<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
-    Transcript::new(true).of(pieces)
+    Transcript::new(Caller::Moving).of(pieces)
+}
+
+/// The same by a caller that reads bodies from the peer itself as soon as it may.
+#[allow(dead_code, reason = "each test binary uses a part of this")]
+pub(crate) fn transcript_of_direct_bodies<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> String {
+    Transcript::new(Caller::Direct).of(pieces)
+}
+
+/// How the connection is driven.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    Direct,
+    Moving,
+    Plain,
 }
 
 struct Transcript {
@@ -26,7 +42,7 @@ struct Transcript {
     text: String,
     body: Vec<u8>,
     output: BytesMut,
-    moves: bool,
+    caller: Caller,
     /// A head was read, and not the end of its message.
     under_way: bool,
 }
@@ -37,20 +53,21 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 type Flow = std::ops::ControlFlow<()>;
 
 impl Transcript {
-    fn new(moves: bool) -> Self {
+    fn new(caller: Caller) -> Self {
         Self {
             http: Connection::new(Config::new().into(), Peer::Ip(LOOPBACK)),
             text: String::new(),
             body: Vec::new(),
             output: BytesMut::new(),
-            moves,
+            caller,
             under_way: false,
         }
     }
 
     fn of<'a>(mut self, pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
         for piece in pieces {
-            self.http.receive_data(piece);
+            let rest = self.read_directly(piece);
+            self.http.receive_data(rest);
             self.go_elsewhere();
             if self.drain().is_break() {
                 return self.text;
@@ -63,8 +80,20 @@ impl Transcript {
         self.text
     }
 
+    /// Reads what is a body's past the connection, and returns the rest.
+    fn read_directly<'a>(&mut self, piece: &'a [u8]) -> &'a [u8] {
+        if self.caller != Caller::Direct {
+            return piece;
+        }
+        let remaining = usize::try_from(self.http.body_remaining()).unwrap_or(usize::MAX);
+        let (direct, rest) = piece.split_at(remaining.min(piece.len()));
+        self.http.receive_body(direct.len() as u64);
+        self.body.extend_from_slice(direct);
+        rest
+    }
+
     fn go_elsewhere(&mut self) {
-        if !self.moves {
+        if self.caller != Caller::Moving {
             return;
         }
         let parts = self.http.to_parts();
@@ -76,7 +105,7 @@ impl Transcript {
 
     /// Puts a request back, and reads it again elsewhere.
     fn read_again(&mut self, head: RequestHead) -> RequestHead {
-        if !self.moves {
+        if self.caller != Caller::Moving {
             return head;
         }
         self.http.unread(&head).unwrap();

@@ -13,6 +13,7 @@ use crate::access::{LoggedHeader, LoggedHeaders};
 use crate::context::Context;
 use crate::handler::ConnectionError;
 use crate::output::Output;
+use crate::pipe::Carried;
 use crate::poller::{Interest, Token};
 use crate::spool::Body;
 use crate::stream::Stream;
@@ -28,6 +29,17 @@ pub(crate) enum Next {
     Linger,
     /// The next request may come.
     Reuse,
+}
+
+/// What came of looking for data.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// A body has no place to gather.
+    NoRoom(io::Error),
+    /// Nothing is there yet.
+    Nothing,
+    /// Data, or their end.
+    Something,
 }
 
 impl Client {
@@ -78,17 +90,42 @@ impl Client {
         Ok(())
     }
 
-    /// One read(2) into the protocol. `false`: nothing is there yet.
-    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
-        match self.inner.stream.read(buffer) {
-            Ok(0) => self.inner.http.receive_eof(),
-            Ok(count) => self.inner.http.receive_data(buffer.get(..count).unwrap_or_default()),
+    /// Takes what has arrived, up to the size of the buffer, into the protocol; or past it, if it
+    /// belongs to a body that lies in a file.
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        match self.try_receive(buffer) {
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return Ok(false),
-                _ => return Err(error),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Received::Nothing),
+                _ => Err(error),
+            },
+            received => received,
+        }
+    }
+
+    fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        let inner = &mut *self.inner;
+        let carried = match (&mut inner.body, inner.http.body_remaining()) {
+            (Body::Spooled(spool), limit @ 1..) => {
+                spool.carry(&inner.stream, limit, &inner.context.spools)?
+            }
+            _ => None,
+        };
+        match carried {
+            Some(Carried::Bytes(0)) => inner.http.receive_eof(),
+            Some(Carried::Bytes(count)) => {
+                inner.http.receive_body(count as u64);
+                inner.body_bytes += count as u64;
+            }
+            Some(Carried::NoRoom(error)) => return Ok(Received::NoRoom(error)),
+            None => match inner.stream.read(buffer)? {
+                0 => inner.http.receive_eof(),
+                count => inner.http.receive_data(buffer.get(..count).unwrap_or_default()),
             },
         }
-        Ok(true)
+        Ok(Received::Something)
     }
 
     /// One read(2) to nowhere; the number of bytes, 0 at their end.

@@ -9,7 +9,7 @@ use rgunicorn_http1::{Event, ProtocolError, RequestHead, error_response};
 
 use super::{Life, Reactor};
 use crate::access::RequestLog;
-use crate::client::{Client, Next};
+use crate::client::{Client, Next, Received};
 use crate::context::SLOW_REQUEST;
 use crate::handler::Handler;
 use crate::poller::{Interest, Token};
@@ -28,8 +28,12 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
 
     pub(super) fn read(&mut self, token: Token, mut client: Client) {
         match client.receive(&mut self.buffer) {
-            Ok(true) => self.advance(token, client),
-            Ok(false) => self.need_data(token, client),
+            Ok(Received::NoRoom(error)) => {
+                let status = no_room(&error);
+                self.answer_and_close(token, client, &error_response(status, ""));
+            }
+            Ok(Received::Nothing) => self.need_data(token, client),
+            Ok(Received::Something) => self.advance(token, client),
             Err(error) => self.lost(token, client, &error),
         }
     }

@@ -35,6 +35,11 @@ pub(crate) struct Memory {
     /// Sending fails after so many body bytes.
     pub(crate) breaks_after: Option<usize>,
     pub(crate) malformed_body: bool,
+    /// How much of the body is left is known, or this is said of it.
+    pub(crate) tells_length: bool,
+    pub(crate) announced: Option<usize>,
+    /// Reading fails once when so many bytes have been read.
+    pub(crate) stumbles_after: Option<usize>,
     pub(crate) heads: Vec<Head>,
     pub(crate) body: Vec<u8>,
     pub(crate) pieces: usize,
@@ -78,9 +83,17 @@ impl Exchange for Memory {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "bad chunk size"));
         }
         let limit = self.limit(buffer.len());
+        if self.stumbles_after.take_if(|after| *after == self.read).is_some() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         let read = (&self.request_body[self.read..]).read(&mut buffer[..limit])?;
         self.read += read;
         Ok(read)
+    }
+
+    fn body_remaining(&self) -> Option<u64> {
+        let length = self.announced.unwrap_or(self.request_body.len());
+        self.tells_length.then_some(length.saturating_sub(self.read) as u64)
     }
 
     fn send_head(&mut self, head: &ResponseHead<'_>) -> io::Result<()> {
