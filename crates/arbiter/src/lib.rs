@@ -37,7 +37,7 @@ pub use options::Options;
 pub use pid::{ExitStatus, Pid};
 pub use pidfile::PidfileError;
 pub use process::WorkerProcess;
-pub use report::{Halt, Report, Severity};
+pub use report::{Halt, KillReason, Report, Severity};
 pub use shared::{Heartbeat, Words};
 pub use signals::Signal;
 pub use supervisor::{Action, Event, Plan, Supervisor};

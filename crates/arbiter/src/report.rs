@@ -23,8 +23,8 @@ pub enum Report {
         pid: Pid,
         /// How.
         status: ExitStatus,
-        /// Whether this arbiter had sent SIGKILL.
-        killed: bool,
+        /// Why this arbiter made it end, if it did.
+        reason: Option<KillReason>,
     },
     /// No process could be made for a worker.
     ForkFailed {
@@ -48,7 +48,13 @@ pub enum Report {
     ReloadAbandoned {
         /// The worker that failed.
         pid: Pid,
+        /// How it ended.
+        status: ExitStatus,
+        /// Why this arbiter made it end, if it did.
+        reason: Option<KillReason>,
     },
+    /// All new workers serve, and no old one does.
+    ReloadCompleted,
     /// Another reload was asked for while the new workers were still booting.
     ReloadSuperseded,
     /// A worker asked for a successor.
@@ -92,6 +98,29 @@ pub enum Halt {
     Boot,
 }
 
+/// Why an arbiter made a worker end that did not do so by itself. `Display` gives the setting.
+///
+/// ```
+/// assert_eq!(rgunicorn_arbiter::KillReason::GracefulTimeout.to_string(), "graceful_timeout");
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum KillReason {
+    /// It was asked to stop and did not finish in time.
+    GracefulTimeout,
+    /// It gave no sign of life.
+    Timeout,
+}
+
+impl fmt::Display for KillReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::GracefulTimeout => "graceful_timeout",
+            Self::Timeout => "timeout",
+        })
+    }
+}
+
 /// How much a [`Report`] matters, with gunicorn's levels.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
@@ -125,6 +154,7 @@ impl Report {
         match self {
             Self::Handling(_)
             | Self::HangUp
+            | Self::ReloadCompleted
             | Self::ReloadSuperseded
             | Self::ShuttingDown(Halt::Asked) => Severity::Info,
             Self::RetireAsked { .. }
@@ -135,10 +165,10 @@ impl Report {
             | Self::GracefulTimeout { .. }
             | Self::Unsupported(_)
             | Self::WorkersMax(_) => Severity::Warning,
-            Self::Exited { status, killed, .. } => match *status {
+            Self::Exited { status, reason, .. } => match *status {
                 ExitStatus::Exited(_) => Severity::Error,
                 ExitStatus::Signaled(SIGTERM) => Severity::Info,
-                ExitStatus::Signaled(SIGKILL) if !killed => Severity::Error,
+                ExitStatus::Signaled(SIGKILL) if reason.is_none() => Severity::Error,
                 ExitStatus::Signaled(_) => Severity::Warning,
             },
             Self::ForkFailed { .. }
@@ -158,13 +188,17 @@ impl fmt::Display for Report {
                 "Worker (pid:{pid}) ended too soon after its start; the next start is in {} s.",
                 delay.as_secs_f32()
             ),
-            Self::Exited { pid, status, killed } => match *status {
-                ExitStatus::Exited(_) => write!(f, "Worker (pid:{pid}) exited with {status}."),
-                ExitStatus::Signaled(SIGKILL) if !killed => {
-                    write!(f, "Worker (pid:{pid}) was sent {status}! Perhaps out of memory?")
+            Self::Exited { pid, status, reason } => {
+                match *status {
+                    ExitStatus::Exited(_) => write!(f, "Worker (pid:{pid}) exited with {status}.")?,
+                    ExitStatus::Signaled(_) => write!(f, "Worker (pid:{pid}) was sent {status}!")?,
                 }
-                ExitStatus::Signaled(_) => write!(f, "Worker (pid:{pid}) was sent {status}!"),
-            },
+                match (reason, *status) {
+                    (Some(reason), _) => write!(f, " Reason: {reason}."),
+                    (None, ExitStatus::Signaled(SIGKILL)) => f.write_str(" Perhaps out of memory?"),
+                    (None, _) => Ok(()),
+                }
+            }
             Self::ForkFailed { error, delay } => write!(
                 f,
                 "Cannot fork a worker: {error}; the next attempt is in {} s.",
@@ -176,10 +210,15 @@ impl fmt::Display for Report {
             Self::Reason(Halt::AppLoad) => f.write_str("Reason: App failed to load."),
             Self::Reason(Halt::Boot) => f.write_str("Reason: Worker failed to boot."),
             Self::Reason(Halt::Asked) => f.write_str("Reason: Asked to stop."),
-            Self::ReloadAbandoned { pid } => write!(
-                f,
-                "Reload abandoned: the new worker (pid:{pid}) failed to boot, the old ones stay."
-            ),
+            Self::ReloadAbandoned { pid, status, reason } => {
+                write!(f, "Reload abandoned: the new worker (pid:{pid}) failed to boot, by ")?;
+                match reason {
+                    Some(reason) => write!(f, "{reason}")?,
+                    None => write!(f, "{status}")?,
+                }
+                f.write_str("; what served before serves on.")
+            }
+            Self::ReloadCompleted => f.write_str("Reload completed."),
             Self::ReloadSuperseded => f.write_str("Reload begins anew."),
             Self::RetireAsked { pid, reason } => {
                 write!(f, "Worker (pid:{pid}) asks for a successor: {reason}")
@@ -214,7 +253,7 @@ mod tests {
     #[test]
     fn words_and_levels_of_gunicorn() {
         let pid = Pid::from_raw(7);
-        let exited = |status, killed| Report::Exited { pid, status, killed };
+        let exited = |status, reason| Report::Exited { pid, status, reason };
         let by = ExitStatus::Signaled;
         for (report, severity, words) in [
             (Report::Handling(Signal::Ttin), Severity::Info, "Handling signal: ttin"),
@@ -226,19 +265,23 @@ mod tests {
             (Report::Timeout { pid }, Severity::Critical, "WORKER TIMEOUT (pid:7)"),
             (Report::Workers(4), Severity::Debug, "4 workers"),
             (
-                exited(ExitStatus::BOOT_ERROR, false),
+                exited(ExitStatus::BOOT_ERROR, None),
                 Severity::Error,
                 "Worker (pid:7) exited with code 3.",
             ),
-            (exited(by(SIGTERM), false), Severity::Info, "Worker (pid:7) was sent SIGTERM!"),
-            (exited(by(11), false), Severity::Warning, "Worker (pid:7) was sent SIGSEGV!"),
+            (exited(by(SIGTERM), None), Severity::Info, "Worker (pid:7) was sent SIGTERM!"),
+            (exited(by(11), None), Severity::Warning, "Worker (pid:7) was sent SIGSEGV!"),
             (
-                exited(by(SIGKILL), false),
+                exited(by(SIGKILL), None),
                 Severity::Error,
                 "Worker (pid:7) was sent SIGKILL! Perhaps out of memory?",
             ),
             // Ours: nobody need look for a lack of memory.
-            (exited(by(SIGKILL), true), Severity::Warning, "Worker (pid:7) was sent SIGKILL!"),
+            (
+                exited(by(SIGKILL), Some(KillReason::Timeout)),
+                Severity::Warning,
+                "Worker (pid:7) was sent SIGKILL! Reason: timeout.",
+            ),
             (
                 Report::Unsupported(Signal::Winch),
                 Severity::Debug,

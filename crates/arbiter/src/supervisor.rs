@@ -7,8 +7,8 @@ mod child;
 mod event;
 mod heartbeat;
 mod reload;
-mod retirement;
 mod signal;
+mod succession;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use self::child::{Child, State, back_off};
 pub use self::event::{Action, Event, Plan};
+use self::reload::Renewal;
 use crate::{Command, ExitStatus, Halt, Moment, Options, Pid, Report, WorkerId};
 
 /// Keeps a number of workers alive, in thought: see [`Event`] and [`Action`].
@@ -63,9 +64,8 @@ enum Phase {
     Running,
     /// `Action::Reload` is out.
     Reloading,
-    /// The newest generation boots while the serving one is left as it is. `previous` holds when
-    /// the newest is not taken.
-    Renewing { previous: Plan, previous_wanted: u32 },
+    /// The newest generation takes over.
+    Renewing(Renewal),
     /// Waits for all children to end.
     Stopping { halt: Halt, quick: bool },
     /// `Action::Exit` is out.
@@ -143,7 +143,7 @@ impl Supervisor {
             }
             Phase::Running
             | Phase::Reloading
-            | Phase::Renewing { .. }
+            | Phase::Renewing(_)
             | Phase::Stopping { quick: false, .. }
             | Phase::Stopped => (Command::StopGracefully, self.plan.graceful_timeout),
         }
@@ -152,7 +152,7 @@ impl Supervisor {
     /// The generation that is kept at the wanted number.
     fn tended(&self) -> u64 {
         match self.phase {
-            Phase::Renewing { .. } => self.newest,
+            Phase::Renewing(_) => self.newest,
             Phase::Running | Phase::Reloading | Phase::Stopping { .. } | Phase::Stopped => {
                 self.generation
             }
@@ -162,9 +162,7 @@ impl Supervisor {
     /// Whether a child's end makes room for a successor.
     fn tends(&self, generation: u64) -> bool {
         match self.phase {
-            Phase::Running | Phase::Reloading | Phase::Renewing { .. } => {
-                generation == self.tended()
-            }
+            Phase::Running | Phase::Reloading | Phase::Renewing(_) => generation == self.tended(),
             Phase::Stopping { .. } | Phase::Stopped => false,
         }
     }
@@ -182,7 +180,7 @@ impl Supervisor {
         match child.state {
             State::Forking { doomed: false } => child.state = State::Booting { pid },
             State::Forking { doomed: true } => {
-                child.state = State::Stopping { pid, kill_at: Some(now + limit) };
+                child.state = State::stopping(pid, now + limit);
                 self.actions.push_back(Action::Command { pid, command });
             }
             // Nobody asked for this process.
@@ -212,7 +210,11 @@ impl Supervisor {
         self.ever_ready = true;
         if let State::Booting { pid } = child.state {
             child.state = State::Ready { pid, since: now };
+            let is_newest = child.generation == self.newest;
             self.watch(now);
+            if is_newest {
+                self.prove();
+            }
         }
     }
 
@@ -221,28 +223,23 @@ impl Supervisor {
             return self.report(Report::Stranger { pid, status });
         };
         let mut child = self.children.remove(index);
+        let reason = child.kill_reason();
         if !status.success() {
-            self.report(Report::Exited { pid, status, killed: child.is_killed() });
+            self.report(Report::Exited { pid, status, reason });
         }
         if matches!(child.state, State::Stopping { .. }) || !self.tends(child.generation) {
             return;
         }
-        if matches!(child.state, State::Booting { .. }) {
-            match (status, &self.phase) {
-                (ExitStatus::BOOT_ERROR, _) if !self.ever_ready => {
+        if child.boots() {
+            match status {
+                ExitStatus::BOOT_ERROR if !self.ever_ready => {
                     return self.halt(Halt::Boot, true, now);
                 }
-                (ExitStatus::APP_LOAD_ERROR, _) if !self.ever_ready => {
+                ExitStatus::APP_LOAD_ERROR if !self.ever_ready => {
                     return self.halt(Halt::AppLoad, true, now);
                 }
-                (_, Phase::Renewing { .. }) => {
-                    self.report(Report::ReloadAbandoned { pid });
-                    return self.abandon_reload(now);
-                }
-                (
-                    _,
-                    Phase::Running | Phase::Reloading | Phase::Stopping { .. } | Phase::Stopped,
-                ) => {}
+                _ if self.renewal_failed(pid, status, reason, now) => return,
+                _ => {}
             }
         }
         let delay = child.mourn(status, now);
@@ -263,15 +260,16 @@ impl Supervisor {
                 State::Down { .. } | State::Forking { .. } => State::Forking { doomed: true },
                 State::Booting { pid } | State::Ready { pid, .. } => {
                     self.actions.push_back(Action::Command { pid, command });
-                    State::Stopping { pid, kill_at: Some(deadline) }
+                    State::stopping(pid, deadline)
                 }
-                State::Aborted { pid, kill_at } => State::Stopping { pid, kill_at },
+                State::Aborted { pid, kill_at, reason } => State::Stopping { pid, kill_at, reason },
                 // Told already: again only if it is to hurry now.
-                State::Stopping { pid, kill_at } => {
+                State::Stopping { pid, kill_at, reason } => {
                     if command == Command::StopNow && kill_at.is_some() {
                         self.actions.push_back(Action::Command { pid, command });
                     }
-                    State::Stopping { pid, kill_at: kill_at.map(|at| at.min(deadline)) }
+                    let kill_at = kill_at.map(|at| at.min(deadline));
+                    State::Stopping { pid, kill_at, reason }
                 }
             };
         }
@@ -282,12 +280,12 @@ impl Supervisor {
 impl Supervisor {
     /// Ends the phase if its end has come, then sees to the workers.
     fn advance(&mut self, now: Moment) {
+        self.retire(now);
+        self.complete_reload();
         match self.phase {
-            Phase::Renewing { .. } if self.ready_members() >= self.wanted as usize => {
-                self.take_over(now);
-            }
-            // One reload at a time: at most two generations exist, however many HUPs come.
-            Phase::Running if self.reload_asked && self.children.iter().all(Child::is_wanted) => {
+            // One at a time: however many HUPs come, they do not multiply the processes. But nobody
+            // waits for a process that even SIGKILL does not end.
+            Phase::Running if self.reload_asked && !self.children.iter().any(Child::leaves) => {
                 self.reload_asked = false;
                 self.phase = Phase::Reloading;
                 self.actions.push_back(Action::Reload);
@@ -302,11 +300,10 @@ impl Supervisor {
             }
             Phase::Running
             | Phase::Reloading
-            | Phase::Renewing { .. }
+            | Phase::Renewing(_)
             | Phase::Stopping { .. }
             | Phase::Stopped => {}
         }
-        self.retire(now);
         self.manage_workers(now);
     }
 
@@ -317,16 +314,17 @@ impl Supervisor {
         if !self.tends(tended) {
             return;
         }
-        let (wanted, limit) = (self.wanted as usize, self.wanted as usize + self.successors());
+        let (aim, limit) = (self.aim(), self.limit());
         let mut members = self.members().count();
-        while members < limit {
+        while members < aim {
             let Some(id) = self.free_slot() else { break };
-            let until = if members < wanted { now } else { self.successor_at(now) };
+            let until = if members < self.wanted as usize { now } else { self.successor_at(now) };
             self.children.push(Child::new(id, tended, until));
             members += 1;
         }
         while members > limit {
-            let surplus = self.members().min_by_key(|child| (child.worth(), child.age));
+            let surplus =
+                self.members().min_by_key(|child| (child.worth(self.is_stale(child)), child.age));
             let Some(surplus) = surplus.map(|child| child.id) else { break };
             self.stop(now, |child| child.id == surplus);
             members -= 1;
@@ -344,8 +342,7 @@ impl Supervisor {
 
     /// Those who make up the number of workers, now or soon.
     fn members(&self) -> impl Iterator<Item = &Child> {
-        let tended = self.tended();
-        self.children.iter().filter(move |child| child.generation == tended && child.is_wanted())
+        self.children.iter().filter(|child| child.is_wanted())
     }
 
     fn ready_members(&self) -> usize {

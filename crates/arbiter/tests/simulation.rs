@@ -93,6 +93,7 @@ struct Process {
     last_beat: Option<Duration>,
     has_asked: bool,
     is_told_to_end: bool,
+    is_killed: bool,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
@@ -291,9 +292,16 @@ impl World {
     }
 
     fn signal(&mut self, signal: Signal) {
+        let resized = |wanted: u32| match signal {
+            Signal::Ttin => (wanted + 1).min(Options::WORKERS_MAX),
+            Signal::Ttou if wanted > 1 => wanted - 1,
+            _ => wanted,
+        };
+        self.wanted = resized(self.wanted);
+        if let Some((wanted, _)) = &mut self.previous {
+            *wanted = resized(*wanted);
+        }
         match signal {
-            Signal::Ttin if self.wanted < Options::WORKERS_MAX => self.wanted += 1,
-            Signal::Ttou => self.wanted = self.wanted.saturating_sub(1).max(1),
             Signal::Int | Signal::Quit | Signal::Term => self.stop_asked = Some(signal),
             _ => {}
         }
@@ -352,6 +360,7 @@ impl World {
                 let process =
                     process.unwrap_or_else(|| panic!("seed {seed}: kill of a reaped pid"));
                 process.dies_at = Some((dies_at, KILLED));
+                process.is_killed = true;
             }
             Action::Reload => {
                 assert!(!self.is_reloading, "seed {seed}: two reloads at once");
@@ -403,6 +412,7 @@ impl World {
             last_beat: None,
             has_asked: false,
             is_told_to_end: false,
+            is_killed: false,
         };
         if self.is_chaotic {
             match self.random.below(100) {
@@ -448,12 +458,8 @@ impl World {
         if process.dies_at.is_none_or(|(at, _)| at > dies_at) {
             process.dies_at = Some((dies_at, end.1));
         }
-        // But for a reload and the stop, nobody goes who is needed.
-        if command == Command::StopGracefully
-            && process.is_ready
-            && self.previous.is_none()
-            && self.stop_asked.is_none()
-        {
+        // But for the stop, nobody goes who is needed, a reload or not.
+        if command == Command::StopGracefully && process.is_ready && self.stop_asked.is_none() {
             let serving = self.serving();
             assert!(serving >= self.wanted as usize, "seed {seed}: {pid} was needed");
         }
@@ -521,9 +527,15 @@ impl World {
         if self.halted.is_some() {
             return;
         }
-        let oldest_new = self.last_age;
+        let (seed, oldest_new) = (self.seed, self.last_age);
+        let before = self.serving();
         self.signal(Signal::Hup);
-        self.run_until(Duration::from_secs(200), "reloaded", |world| {
+        self.run_until(Duration::from_secs(400), "reloaded", |world| {
+            let (serving, wanted) = (world.serving(), world.wanted as usize);
+            assert!(serving >= before.min(wanted), "seed {seed}: {serving} of {before} serve");
+            let alive = world.processes.values().filter(|process| !process.is_killed).count();
+            let most = before.max(wanted) + (wanted / 4).max(1);
+            assert!(alive <= most, "seed {seed}: {alive} processes for {before} and {wanted}");
             world.is_settled() && world.processes.values().all(|process| process.age > oldest_new)
         });
     }
@@ -549,7 +561,8 @@ impl World {
         }
         let at_a_time = (self.wanted as usize / 4).max(1);
         self.run_until(self.retirement_limit(), "replaced", |world| {
-            let (processes, wanted) = (world.processes.len(), world.wanted as usize);
+            let alive = world.processes.values().filter(|process| !process.is_killed);
+            let (processes, wanted) = (alive.count(), world.wanted as usize);
             assert!(processes <= wanted + at_a_time, "seed {seed}: {processes} for {wanted}");
             assert!(world.serving() >= wanted, "seed {seed}: a worker is lost");
             world.is_settled()

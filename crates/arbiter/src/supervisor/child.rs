@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ExitStatus, Moment, Pid, WorkerId};
+use crate::{ExitStatus, KillReason, Moment, Pid, WorkerId};
 
 /// One worker, from the wish for it to its end.
 #[derive(Debug)]
@@ -31,9 +31,17 @@ pub(super) enum State {
     Ready { pid: Pid, since: Moment },
     /// It hung and was told to abort. It is killed at `kill_at`, `None` once that is done; a
     /// successor follows when it is gone.
-    Aborted { pid: Pid, kill_at: Option<Moment> },
+    Aborted { pid: Pid, kill_at: Option<Moment>, reason: KillReason },
     /// It was told to stop, and nothing takes its place. `kill_at` as above.
-    Stopping { pid: Pid, kill_at: Option<Moment> },
+    Stopping { pid: Pid, kill_at: Option<Moment>, reason: KillReason },
+}
+
+impl State {
+    /// It has just been told to stop, and may take its time until `deadline`.
+    pub(super) fn stopping(pid: Pid, deadline: Moment) -> Self {
+        let reason = KillReason::GracefulTimeout;
+        Self::Stopping { pid, kill_at: Some(deadline), reason }
+    }
 }
 
 impl Child {
@@ -57,6 +65,23 @@ impl Child {
         !matches!(self.state, State::Forking { doomed: true } | State::Stopping { .. })
     }
 
+    /// Whether it was told to go, and that may still work: SIGKILL is the last word.
+    pub(super) fn leaves(&self) -> bool {
+        match self.state {
+            State::Forking { doomed } => doomed,
+            State::Stopping { kill_at, .. } => kill_at.is_some(),
+            State::Down { .. }
+            | State::Booting { .. }
+            | State::Ready { .. }
+            | State::Aborted { .. } => false,
+        }
+    }
+
+    /// Whether it has a process that has never been ready.
+    pub(super) fn boots(&self) -> bool {
+        matches!(self.state, State::Booting { .. })
+    }
+
     pub(super) fn is_down(&self) -> bool {
         matches!(self.state, State::Down { .. })
     }
@@ -77,21 +102,28 @@ impl Child {
     }
 
     /// Who goes first when there are too many: the least.
-    pub(super) fn worth(&self) -> u8 {
+    pub(super) fn worth(&self, is_stale: bool) -> u8 {
         match self.state {
             State::Down { .. } => 0,
             State::Aborted { .. } | State::Stopping { .. } => 1,
             State::Forking { .. } | State::Booting { .. } => 2,
-            State::Ready { .. } if self.retires => 3,
+            State::Ready { .. } if is_stale => 3,
             State::Ready { .. } => 4,
         }
     }
 
-    pub(super) fn is_killed(&self) -> bool {
-        matches!(
-            self.state,
-            State::Aborted { kill_at: None, .. } | State::Stopping { kill_at: None, .. }
-        )
+    /// Why this supervisor made it end, if it did: a request to stop alone is none.
+    pub(super) fn kill_reason(&self) -> Option<KillReason> {
+        match self.state {
+            State::Aborted { reason, .. } | State::Stopping { reason, kill_at: None, .. } => {
+                Some(reason)
+            }
+            State::Down { .. }
+            | State::Forking { .. }
+            | State::Booting { .. }
+            | State::Ready { .. }
+            | State::Stopping { .. } => None,
+        }
     }
 
     /// The deadline of a process that was told to end and has not been killed.

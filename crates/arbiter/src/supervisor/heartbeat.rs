@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use super::child::{Child, State};
 use super::{Action, Supervisor};
-use crate::{Command, Moment, Report, WorkerId};
+use crate::{Command, KillReason, Moment, Report, WorkerId};
 
 impl Supervisor {
     pub(super) fn kill_overdue(&mut self, now: Moment) {
         for child in &mut self.children {
             match &mut child.state {
-                State::Aborted { pid, kill_at } if kill_at.is_some_and(|at| at <= now) => {
+                State::Aborted { pid, kill_at, .. } if kill_at.is_some_and(|at| at <= now) => {
                     *kill_at = None;
                     self.actions.push_back(Action::Kill { pid: *pid });
                 }
-                State::Stopping { pid, kill_at } if kill_at.is_some_and(|at| at <= now) => {
+                State::Stopping { pid, kill_at, .. } if kill_at.is_some_and(|at| at <= now) => {
                     *kill_at = None;
                     self.actions.push_back(Action::Report(Report::GracefulTimeout { pid: *pid }));
                     self.actions.push_back(Action::Kill { pid: *pid });
@@ -45,7 +45,8 @@ impl Supervisor {
             let beat = last_beat(child.id).unwrap_or(since).max(since).max(self.armed);
             let overdue_at = beat + timeout;
             if overdue_at <= now {
-                child.state = State::Aborted { pid, kill_at: Some(now + ABORT_LIMIT) };
+                let (kill_at, reason) = (Some(now + ABORT_LIMIT), KillReason::Timeout);
+                child.state = State::Aborted { pid, kill_at, reason };
                 self.actions.push_back(Action::Report(Report::Timeout { pid }));
                 self.actions.push_back(Action::Command { pid, command: Command::Abort });
             } else {

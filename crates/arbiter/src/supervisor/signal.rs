@@ -20,7 +20,7 @@ impl Supervisor {
             (Phase::Stopping { .. } | Phase::Stopped, _) => {}
             (_, Signal::Int | Signal::Quit) => self.halt(Halt::Asked, true, now),
             (_, Signal::Term) => self.halt(Halt::Asked, false, now),
-            (Phase::Renewing { .. }, Signal::Hup) => {
+            (Phase::Renewing(_), Signal::Hup) => {
                 self.report(Report::HangUp);
                 self.report(Report::ReloadSuperseded);
                 self.reload_asked = true;
@@ -33,8 +33,17 @@ impl Supervisor {
             (_, Signal::Ttin) if self.wanted >= Options::WORKERS_MAX => {
                 self.report(Report::WorkersMax(Options::WORKERS_MAX));
             }
-            (_, Signal::Ttin) => self.wanted += 1,
-            (_, Signal::Ttou) => self.wanted = self.wanted.saturating_sub(1).max(1),
+            (_, Signal::Ttin) => self.resize(|wanted| (wanted + 1).min(Options::WORKERS_MAX)),
+            // Nobody gets below 1 in this way, but who is there already stays.
+            (_, Signal::Ttou) => self.resize(|wanted| wanted.min(wanted.saturating_sub(1).max(1))),
+        }
+    }
+
+    /// Also the number that returns when a reload is abandoned: the operator asked for it.
+    fn resize(&mut self, next: impl Fn(u32) -> u32) {
+        self.wanted = next(self.wanted);
+        if let Phase::Renewing(renewal) = &mut self.phase {
+            renewal.previous_wanted = next(renewal.previous_wanted);
         }
     }
 

@@ -9,6 +9,7 @@
 
 mod pidfile;
 mod privileges;
+mod reload;
 mod retirement;
 mod server;
 mod siblings;
@@ -21,7 +22,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::sys::signal::{Signal, kill};
 
-use self::server::{Server, answer, connect, text, wait_until};
+use self::server::{Server, answer};
 
 #[test]
 fn serves_until_term() {
@@ -100,97 +101,6 @@ fn a_hung_worker_is_replaced() {
     server.wait_for(&format!("WORKER TIMEOUT (pid:{worker})"));
     server.wait_for(&format!("Worker (pid:{worker}) was sent SIGKILL!"));
     assert_ne!(server.ask(), worker);
-}
-
-#[test]
-fn hang_up_replaces_all_workers() {
-    let mut server = Server::start(2);
-    let request = server.connect(b'w');
-    let old = server.wait_for("waiting");
-    server.signal(Signal::SIGHUP);
-    server.wait_for("Hang up: Master");
-    for _ in 0..2 {
-        server.wait_for("Booting worker");
-    }
-    server.wait_for("Worker exiting");
-    // Who is busy serves on, and the new ones do already.
-    let new = server.ask().to_string();
-    let busy = answer(request).to_string();
-    assert!(old.contains(&busy) && busy != new);
-    server.wait_for(&format!("Worker exiting (pid: {busy})"));
-    server.wait_for("2 workers");
-}
-
-#[test]
-fn a_reload_that_does_not_boot_is_abandoned() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
-    for words in ["boot", "app", "panic"] {
-        server.write_file(words);
-        server.signal(Signal::SIGHUP);
-        server.wait_for("Reload abandoned: the new worker");
-        assert_eq!(server.ask(), worker);
-    }
-    // Its successor is made of what was there before.
-    server.write_file("good");
-    kill(worker, Signal::SIGKILL).unwrap();
-    server.wait_for("1 workers");
-    let worker = server.ask();
-    assert_eq!(text(server.connect(b'l')), "0");
-    server.write_file("good unix:");
-    server.signal(Signal::SIGHUP);
-    server
-        .wait_for("Reload abandoned: the configuration cannot be read anew: 'unix:' has no valid");
-    assert_eq!(server.ask(), worker);
-    server.write_file("good");
-    server.signal(Signal::SIGHUP);
-    server.wait_for(&format!("Worker exiting (pid: {worker})"));
-    assert_ne!(server.ask(), worker);
-}
-
-#[test]
-fn a_reload_that_never_boots_is_superseded() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
-    server.write_file("slow");
-    server.signal(Signal::SIGHUP);
-    server.wait_for("slow boot");
-    assert_eq!(server.ask(), worker);
-    server.write_file("good");
-    server.signal(Signal::SIGHUP);
-    server.wait_for("Reload begins anew.");
-    server.wait_for(&format!("Worker exiting (pid: {worker})"));
-    assert_ne!(server.ask(), worker);
-}
-
-#[test]
-fn a_reload_moves_to_another_address() {
-    let mut server = Server::start(1);
-    let (old, worker) = (server.address(), server.ask());
-    // One that cannot be bound changes nothing.
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    server.write_file(&format!("good {}", taken.local_addr().unwrap()));
-    server.signal(Signal::SIGHUP);
-    server.wait_for("Reload abandoned: cannot listen at 127.0.0.1");
-    assert_eq!(server.ask(), worker);
-    kill(worker, Signal::SIGKILL).unwrap();
-    server.wait_for("Booting worker");
-    let worker = server.ask();
-    assert_eq!(text(server.connect(b'l')), "0");
-    // Nor does one that is bound, when the workers do not boot.
-    server.write_file("boot 127.0.0.2:0");
-    server.signal(Signal::SIGHUP);
-    server.wait_for("Listening at: http://127.0.0.2:");
-    let refused = server.address();
-    server.wait_for("Reload abandoned");
-    wait_until("the new address is closed", || TcpStream::connect(&refused).err());
-    assert_eq!(answer(connect(&old, b'p')), worker);
-    server.write_file("good 127.0.0.2:0");
-    server.signal(Signal::SIGHUP);
-    server.wait_for("Listening at: http://127.0.0.2:");
-    server.wait_for(&format!("Worker exiting (pid: {worker})"));
-    assert_ne!(server.ask(), worker);
-    wait_until("the old address is closed", || TcpStream::connect(&old).err());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod reload;
 mod retirement;
 mod script;
 
@@ -24,7 +25,7 @@ fn a_stop_waits_for_all_workers() {
     script.expect(&["Worker graceful timeout (pid:101)", "kill 1"]);
     let status = ExitStatus::Signaled(9);
     script.event(Event::Exited { pid: pid(1), status });
-    script.expect(&["Worker (pid:101) was sent SIGKILL!", "Exit(Asked)"]);
+    script.expect(&["Worker (pid:101) was sent SIGKILL! Reason: graceful_timeout.", "Exit(Asked)"]);
 }
 
 #[test]
@@ -53,7 +54,7 @@ fn a_silent_worker_is_aborted_then_killed_then_replaced() {
     script.wait(1);
     script.expect(&["kill 1"]);
     script.event(Event::Exited { pid: pid(1), status: ExitStatus::Signaled(9) });
-    script.expect(&["Worker (pid:101) was sent SIGKILL!", "fork 2"]);
+    script.expect(&["Worker (pid:101) was sent SIGKILL! Reason: timeout.", "fork 2"]);
 }
 
 #[test]
@@ -154,64 +155,6 @@ fn the_oldest_worker_goes_first() {
     script.signal(Signal::Ttou);
     script.signal(Signal::Ttou);
     script.expect(&["StopGracefully 1", "StopGracefully 2"]);
-}
-
-#[test]
-fn a_reload_stops_nobody_before_all_new_workers_are_ready() {
-    let mut script = Script::settled(plan(2, 0, 30));
-    script.signal(Signal::Hup);
-    script.expect(&["Reload"]);
-    script.event(Event::Reloaded(plan(3, 0, 30)));
-    script.expect(&["fork 3", "fork 4", "fork 5"]);
-    script.ready(3);
-    script.ready(5);
-    script.expect(&[]);
-    script.ready(4);
-    script.expect(&["StopGracefully 1", "StopGracefully 2", "ReloadCompleted"]);
-    // The next one waits until the first has ended.
-    script.signal(Signal::Hup);
-    script.exited(1, 0);
-    script.expect(&[]);
-    script.exited(2, 0);
-    script.expect(&["Reload"]);
-    script.event(Event::ReloadFailed);
-    script.expect(&[]);
-}
-
-#[test]
-fn a_reload_is_abandoned_when_a_new_worker_does_not_boot() {
-    let mut script = Script::settled(plan(2, 0, 30));
-    script.signal(Signal::Hup);
-    script.event(Event::Reloaded(plan(2, 0, 30)));
-    script.ready(3);
-    script.expect(&["Reload", "fork 3", "fork 4"]);
-    script.exited(4, 3);
-    script.expect(&[
-        "Worker (pid:104) exited with code 3.",
-        "Reload abandoned: the new worker (pid:104) failed to boot, the old ones stay.",
-        "StopGracefully 3",
-        "ReloadAbandoned",
-    ]);
-    script.exited(3, 0);
-    script.exited(1, 0);
-    script.expect(&["fork 5"]);
-}
-
-#[test]
-fn a_reload_replaces_no_old_worker() {
-    let mut script = Script::settled(plan(3, 0, 30));
-    script.exited(1, 255);
-    script.exited(4, 3);
-    script.decided.clear();
-    // The first one is waiting for its turn; the second one dies on the way.
-    script.signal(Signal::Hup);
-    script.event(Event::Reloaded(plan(1, 0, 30)));
-    script.expect(&["Reload", "fork 5"]);
-    script.exited(2, 255);
-    script.wait(60);
-    script.expect(&["Worker (pid:102) exited with code 255."]);
-    script.ready(5);
-    script.expect(&["StopGracefully 3", "ReloadCompleted"]);
 }
 
 #[test]

@@ -1,0 +1,92 @@
+//! Succession: who is to be replaced serves on until somebody else does.
+//!
+//! *Stale* is who asked for a successor, and everyone whose generation is not the one that is
+//! tended: after a reload all of the old generation, after one that was abandoned half-way those of
+//! the new one. Nobody is anybody's successor in particular. While some are stale, there may be more
+//! workers than wanted; once more than wanted are ready, one that is stale goes. So whatever happens
+//! on the way, to whom it may, as many as wanted serve if they can.
+
+use super::child::{CLEAN_EXIT_DELAY, Child, State};
+use super::{Phase, Supervisor};
+use crate::{Moment, Report, RetireReason, WorkerId};
+
+impl Supervisor {
+    pub(super) fn retire_asked(&mut self, worker: WorkerId, reason: RetireReason) {
+        let Some(child) = self.children.iter_mut().find(|child| child.id == worker) else { return };
+        // Anyone else is to go already, or does not serve yet.
+        if let State::Ready { pid, .. } = child.state {
+            if !std::mem::replace(&mut child.retires, true) {
+                self.report(Report::RetireAsked { pid, reason });
+            }
+        }
+    }
+
+    /// The most workers that there may be right now.
+    pub(super) fn limit(&self) -> usize {
+        let stale = self.stale_members().count();
+        self.needed(stale) + stale.min(self.surge())
+    }
+
+    /// Up to how many workers new ones are made. Who is stale counts until its process is gone: to
+    /// replace all at once shall not double the number of processes.
+    pub(super) fn aim(&self) -> usize {
+        let stale = self.stale_members().count();
+        let leaving = self.children.iter().filter(|child| self.is_stale(child) && child.leaves());
+        let successors = stale.min(self.surge().saturating_sub(leaving.count()));
+        match self.phase {
+            // The reload that is about to begin replaces everyone.
+            Phase::Running if self.reload_asked => self.wanted as usize,
+            Phase::Reloading => self.wanted as usize,
+            Phase::Running | Phase::Renewing(_) => self.needed(stale) + successors,
+            Phase::Stopping { .. } | Phase::Stopped => 0,
+        }
+    }
+
+    /// As many as wanted, but a reload sends nobody away before it has shown that it works.
+    fn needed(&self, stale: usize) -> usize {
+        let wanted = self.wanted as usize;
+        if self.is_unproven() { wanted.max(stale) } else { wanted }
+    }
+
+    /// How many there may be beyond those who are needed.
+    fn surge(&self) -> usize {
+        (self.wanted as usize / SURGE_SHARE).max(1)
+    }
+
+    /// When a successor may be forked.
+    pub(super) fn successor_at(&self, now: Moment) -> Moment {
+        if self.stale_members().any(|child| child.generation != self.tended()) {
+            return now;
+        }
+        let since = self.stale_members().filter_map(Child::ready_since).max();
+        since.map_or(now, |since| now.max(since + CLEAN_EXIT_DELAY))
+    }
+
+    /// Lets those go that are stale and not needed.
+    ///
+    /// Nobody while a reload waits for the last ones that were told to stop: it would wait for ever.
+    pub(super) fn retire(&mut self, now: Moment) {
+        let may_retire = match self.phase {
+            Phase::Running => !self.reload_asked,
+            Phase::Renewing(_) => !self.is_unproven(),
+            Phase::Reloading | Phase::Stopping { .. } | Phase::Stopped => false,
+        };
+        while may_retire && self.ready_members() > self.wanted as usize {
+            let stale = self.stale_members().filter(|child| child.is_ready());
+            let Some(oldest) = stale.min_by_key(|child| child.age) else { break };
+            let id = oldest.id;
+            self.stop(now, |child| child.id == id);
+        }
+    }
+
+    pub(super) fn is_stale(&self, child: &Child) -> bool {
+        child.retires || child.generation != self.tended()
+    }
+
+    fn stale_members(&self) -> impl Iterator<Item = &Child> {
+        self.members().filter(|child| self.is_stale(child))
+    }
+}
+
+/// At most one worker for so many is added while others are replaced, but one always may be.
+const SURGE_SHARE: usize = 4;

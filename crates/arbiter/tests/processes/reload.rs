@@ -1,0 +1,149 @@
+//! Reloads: the new generation takes over while clients come and go.
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+
+use crate::server::{Server, answer, connect, text, wait_until};
+
+#[test]
+fn clients_do_not_notice_a_reload() {
+    let mut server = Server::start(4);
+    let address = server.address();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let clients = [(); 4].map(|()| {
+            scope.spawn(|| {
+                let mut answers = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    answer(connect(&address, b'p'));
+                    answers += 1;
+                }
+                answers
+            })
+        });
+        for _ in 0..2 {
+            server.signal(Signal::SIGHUP);
+            server.wait_for("Hang up: Master");
+            server.wait_for("Reload completed.");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        for client in clients {
+            assert!(client.join().unwrap() > 0);
+        }
+    });
+    server.signal(Signal::SIGTERM);
+    let log = server.all_lines();
+    assert_eq!(log.iter().filter(|line| line.contains("Booting worker")).count(), 12);
+    // One beyond the wanted number at the most.
+    assert!(!log.iter().any(|line| line.ends_with(" 6 workers")), "{log:#?}");
+    assert_eq!(server.code(), Some(0));
+}
+
+#[test]
+fn ttin_counts_during_a_reload() {
+    let mut server = Server::start(1);
+    server.write_file("slow");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("slow boot");
+    server.signal(Signal::SIGTTIN);
+    server.wait_for("slow boot");
+    server.write_file("good");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("Reload begins anew.");
+    server.wait_for("Reload completed.");
+    // As many as the configuration says.
+    server.wait_for("1 workers");
+    server.ask();
+}
+
+#[test]
+fn hang_up_replaces_all_workers() {
+    let mut server = Server::start(2);
+    let request = server.connect(b'w');
+    let old = server.wait_for("waiting");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("Hang up: Master");
+    server.wait_for("Booting worker");
+    // Who is busy serves on, and others do as well.
+    let other = server.ask().to_string();
+    let busy = answer(request).to_string();
+    assert!(old.contains(&busy) && busy != other);
+    server.wait_for(&format!("Worker exiting (pid: {busy})"));
+    server.wait_for("Reload completed.");
+    assert_ne!(server.ask().to_string(), busy);
+}
+
+#[test]
+fn a_reload_that_does_not_boot_is_abandoned() {
+    let mut server = Server::start(1);
+    let worker = server.ask();
+    for words in ["boot", "app", "panic"] {
+        server.write_file(words);
+        server.signal(Signal::SIGHUP);
+        server.wait_for("Reload abandoned: the new worker");
+        assert_eq!(server.ask(), worker);
+    }
+    // Its successor is made of what was there before.
+    server.write_file("good");
+    kill(worker, Signal::SIGKILL).unwrap();
+    server.wait_for("1 workers");
+    let worker = server.ask();
+    assert_eq!(text(server.connect(b'l')), "0");
+    server.write_file("good unix:");
+    server.signal(Signal::SIGHUP);
+    server
+        .wait_for("Reload abandoned: the configuration cannot be read anew: 'unix:' has no valid");
+    assert_eq!(server.ask(), worker);
+    server.write_file("good");
+    server.signal(Signal::SIGHUP);
+    server.wait_for(&format!("Worker exiting (pid: {worker})"));
+    assert_ne!(server.ask(), worker);
+}
+
+#[test]
+fn a_reload_that_never_boots_is_superseded() {
+    let mut server = Server::start(1);
+    let worker = server.ask();
+    server.write_file("slow");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("slow boot");
+    assert_eq!(server.ask(), worker);
+    server.write_file("good");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("Reload begins anew.");
+    server.wait_for(&format!("Worker exiting (pid: {worker})"));
+    assert_ne!(server.ask(), worker);
+}
+
+#[test]
+fn a_reload_moves_to_another_address() {
+    let mut server = Server::start(1);
+    let (old, worker) = (server.address(), server.ask());
+    // One that cannot be bound changes nothing.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    server.write_file(&format!("good {}", taken.local_addr().unwrap()));
+    server.signal(Signal::SIGHUP);
+    server.wait_for("Reload abandoned: cannot listen at 127.0.0.1");
+    assert_eq!(server.ask(), worker);
+    kill(worker, Signal::SIGKILL).unwrap();
+    server.wait_for("Booting worker");
+    let worker = server.ask();
+    assert_eq!(text(server.connect(b'l')), "0");
+    // Nor does one that is bound, when the workers do not boot.
+    server.write_file("boot 127.0.0.2:0");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("Listening at: http://127.0.0.2:");
+    let refused = server.address();
+    server.wait_for("Reload abandoned");
+    wait_until("the new address is closed", || TcpStream::connect(&refused).err());
+    assert_eq!(answer(connect(&old, b'p')), worker);
+    server.write_file("good 127.0.0.2:0");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("Listening at: http://127.0.0.2:");
+    server.wait_for(&format!("Worker exiting (pid: {worker})"));
+    assert_ne!(server.ask(), worker);
+    wait_until("the old address is closed", || TcpStream::connect(&old).err());
+}
