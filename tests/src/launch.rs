@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -30,6 +31,7 @@ pub struct Launch {
     target: Option<String>,
     arguments: Vec<String>,
     environment: Vec<(&'static str, OsString)>,
+    descriptor: Option<OwnedFd>,
 }
 
 impl Launch {
@@ -43,6 +45,7 @@ impl Launch {
             target: Some("app:app".to_owned()),
             arguments: Vec::new(),
             environment: Vec::new(),
+            descriptor: None,
         };
         launch.file("app.py", source)
     }
@@ -82,6 +85,13 @@ impl Launch {
         self
     }
 
+    /// Starts the server with this as descriptor 3, and with `LISTEN_PID` as systemd sets it.
+    #[must_use]
+    pub fn descriptor(mut self, descriptor: impl Into<OwnedFd>) -> Self {
+        self.descriptor = Some(descriptor.into());
+        self
+    }
+
     /// Writes a file into the directory where the server will run.
     #[must_use]
     pub fn file(self, name: &str, content: &str) -> Self {
@@ -114,7 +124,14 @@ impl Launch {
     }
 
     fn into_command(self) -> (Command, TempDir) {
-        let mut command = Command::new(self.program.as_deref().unwrap_or_else(|| program()));
+        let program = self.program.as_deref().unwrap_or_else(|| program());
+        let mut command = Command::new(program);
+        if self.descriptor.is_some() {
+            // Only a shell that becomes the server knows its pid beforehand.
+            let script = "exec 3<&0 0</dev/null; LISTEN_PID=$$ exec \"$@\"";
+            command = Command::new("/bin/sh");
+            command.args(["-c", script, "sh"]).arg(program);
+        }
         command.current_dir(self.directory.path());
         for address in &self.binds {
             command.args(["--bind", address]);
@@ -128,7 +145,8 @@ impl Launch {
         // app.pyc would not notice.
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         command.envs(self.environment);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(self.descriptor.map_or_else(Stdio::null, Stdio::from));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         (command, self.directory)
     }
 }

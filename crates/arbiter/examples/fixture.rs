@@ -8,7 +8,7 @@
 //! anything else succeeds. Further words are the options after a reload, if there are any.
 //!
 //! A client sends one byte: `p` asks for the pid, `s` for the process's status, `l` for the number
-//! of reloads before it; `h` makes the worker hang, `e` exit with an error, `x` panic, `r` ask for a
+//! of reloads before it, `v` for variables of the environment that are meant for arbiters; `h` makes the worker hang, `e` exit with an error, `x` panic, `r` ask for a
 //! successor, `w` wait for the end of the input before it answers, `m` leave the connection in the
 //! mailbox, `c` take one from there and answer both. `n` adds 1 to the worker's word and asks for the
 //! sum of all workers'.
@@ -75,9 +75,11 @@ fn with_option(options: Options, word: &str) -> Result<Options, Box<dyn Error + 
         return Ok(options.bind(word.parse()?));
     };
     Ok(match name {
+        "bind_mode" => options.bind_mode(Some(u32::from_str_radix(value, 8)?)),
         "group" => options.group(Some(value.parse()?)),
         "initgroups" => options.initgroups(value.parse()?),
         "pidfile" => options.pidfile(Some(value.into())),
+        "reuse_port" => options.reuse_port(value.parse()?),
         "umask" => options.umask(u32::from_str_radix(value, 8)?),
         "user" => options.user(Some(value.parse()?)),
         // Those of the arbiter, as if it had been launched with them.
@@ -152,6 +154,7 @@ impl Fixture {
             [b'x'] => panic!("a panic while serving"),
             [b's'] => fs::read_to_string("/proc/self/status")?,
             [b'l'] => self.reloads.to_string(),
+            [b'v'] => protocol_variables(),
             [b'n'] => count(process).to_string(),
             _ => process::id().to_string(),
         };
@@ -213,6 +216,13 @@ fn count(process: &WorkerProcess) -> u64 {
     }
     let all = words.all().flat_map(|(_, words)| words);
     all.map(|word| word.load(Ordering::Relaxed)).sum()
+}
+
+/// Names of variables that are meant for arbiters.
+fn protocol_variables() -> String {
+    let names = std::env::vars().map(|(name, _)| name);
+    let protocols = ["GUNICORN_", "LISTEN_", "NOTIFY_", "RGUNICORN_", "WATCHDOG_"];
+    names.filter(|name| protocols.iter().any(|start| name.starts_with(start))).collect()
 }
 
 fn sleep_for_ever() -> ! {

@@ -1,23 +1,29 @@
 //! Where to listen: the forms of gunicorn's `bind`, parsed once.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::Ipv6Addr;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// The port of a TCP address that names none.
 const DEFAULT_PORT: u16 = 8000;
 
-/// The longest path that `sockaddr_un.sun_path` holds, without its closing NUL.
+/// The longest path that `sockaddr_un.sun_path` holds, without its closing NUL; and the longest
+/// abstract name, without its leading one.
 const UNIX_PATH_LEN_MAX: usize = 107;
+
+/// The first descriptor that is not a standard stream.
+const FIRST_DESCRIPTOR: i32 = 3;
 
 /// An address to listen at.
 ///
 /// Parsed from gunicorn's forms: `HOST`, `HOST:PORT`, `[IPv6]`, `[IPv6]:PORT`, any of these after
-/// `tcp://`, `unix:PATH` and `unix://PATH`. The port defaults to 8000; the empty string is
-/// `0.0.0.0:8000`. Port 0 asks the kernel for a free one: [`Listener::address`](crate::Listener::address) then tells which.
+/// `tcp://`, `unix:PATH`, `unix://PATH`, `unix:@NAME` for a name of Linux's abstract namespace (a
+/// file that begins with `@` is `unix:./@FILE`), and `fd://N` for a socket that the process was
+/// started with. The port defaults to 8000; the empty string is `0.0.0.0:8000`. Port 0 asks the
+/// kernel for a free one: [`Listener::address`](crate::Listener::address) then tells which.
 ///
 /// `Display` writes the shortest form that parses back to an equal address.
 ///
@@ -32,6 +38,19 @@ const UNIX_PATH_LEN_MAX: usize = 107;
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Address {
+    /// A Unix stream socket with a name and no file, unix(7): it vanishes with its last owner, and
+    /// whoever shares the network namespace may connect.
+    #[non_exhaustive]
+    Abstract {
+        /// 1 to 107 bytes without NUL; the NUL that the kernel wants in front is left out.
+        name: OsString,
+    },
+    /// A socket that the process was started with, by its number.
+    #[non_exhaustive]
+    Descriptor {
+        /// At least 3, after the standard streams.
+        number: i32,
+    },
     /// A TCP socket.
     #[non_exhaustive]
     Tcp {
@@ -52,8 +71,8 @@ pub enum Address {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
-    /// `fd://N`: inherited descriptors cannot be listened at.
-    #[error("'{0}' is an inherited descriptor, which is not supported")]
+    /// `fd://N` without a number, or with that of a standard stream.
+    #[error("'{0}' names no descriptor: a number from {FIRST_DESCRIPTOR} on")]
     Descriptor(String),
     /// A host that is neither a name nor an IP address.
     #[error("'{0}' has no valid host: a name, an IPv4 address or an IPv6 address in brackets")]
@@ -67,7 +86,8 @@ pub enum AddressError {
 }
 
 impl Address {
-    /// A Unix address from a path, which need not be UTF-8.
+    /// A Unix address from a path, which need not be UTF-8. A path that begins with `@`, or as
+    /// gunicorn has it with NUL, is an abstract name.
     ///
     /// # Errors
     ///
@@ -75,10 +95,15 @@ impl Address {
     pub fn unix(path: impl Into<PathBuf>) -> Result<Self, AddressError> {
         let path = path.into();
         let bytes = path.as_os_str().as_bytes();
-        if bytes.is_empty() || bytes.len() > UNIX_PATH_LEN_MAX || bytes.contains(&0) {
+        let name = bytes.strip_prefix(b"@").or_else(|| bytes.strip_prefix(b"\0"));
+        let text = name.unwrap_or(bytes);
+        if text.is_empty() || text.len() > UNIX_PATH_LEN_MAX || text.contains(&0) {
             return Err(AddressError::Path(path.display().to_string()));
         }
-        Ok(Self::Unix { path })
+        Ok(match name {
+            Some(name) => Self::Abstract { name: OsString::from_vec(name.to_owned()) },
+            None => Self::Unix { path },
+        })
     }
 
     pub(crate) fn tcp(host: impl Into<String>, port: u16) -> Self {
@@ -88,6 +113,7 @@ impl Address {
     /// As gunicorn's log names an address that it cannot bind: Python's spelling of a socket address.
     pub(crate) fn python_repr(&self) -> String {
         match self {
+            Self::Abstract { .. } | Self::Descriptor { .. } => self.to_string(),
             Self::Tcp { host, port } => format!("('{host}', {port})"),
             Self::Unix { path } => path.display().to_string(),
         }
@@ -97,7 +123,7 @@ impl Address {
     pub(crate) fn url(&self, scheme: &str) -> String {
         match self {
             Self::Tcp { .. } => format!("{scheme}://{self}"),
-            Self::Unix { .. } => self.to_string(),
+            Self::Abstract { .. } | Self::Descriptor { .. } | Self::Unix { .. } => self.to_string(),
         }
     }
 }
@@ -106,8 +132,13 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        if text.starts_with("fd://") {
-            return Err(AddressError::Descriptor(text.to_owned()));
+        if let Some(number) = text.strip_prefix("fd://") {
+            // `i32::from_str` alone would take a sign.
+            let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+            let number = number.parse().ok().filter(|number| digits && *number >= FIRST_DESCRIPTOR);
+            return number
+                .map(|number| Self::Descriptor { number })
+                .ok_or_else(|| AddressError::Descriptor(text.to_owned()));
         }
         // `unix://` first: `unix:` is its prefix.
         if let Some(path) = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")) {
@@ -121,6 +152,8 @@ impl FromStr for Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Abstract { name } => write!(f, "unix:@{}", name.to_string_lossy()),
+            Self::Descriptor { number } => write!(f, "fd://{number}"),
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
             Self::Unix { path } => write!(f, "unix:{}", path.display()),
@@ -184,6 +217,10 @@ mod tests {
             ("unix:/tmp/a.sock", "unix:/tmp/a.sock"),
             ("unix:///tmp/a.sock", "unix:/tmp/a.sock"),
             ("unix:relative", "unix:relative"),
+            ("unix:./@file", "unix:./@file"),
+            ("unix:@name", "unix:@name"),
+            ("unix:\0name", "unix:@name"),
+            ("fd://3", "fd://3"),
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!(address.to_string(), shown, "{text}");
@@ -206,7 +243,12 @@ mod tests {
             ("[localhost]:80", AddressError::Host),
             ("a host:80", AddressError::Host),
             ("http://127.0.0.1:80", AddressError::Port),
-            ("fd://3", AddressError::Descriptor),
+            ("fd://", AddressError::Descriptor),
+            ("fd://2", AddressError::Descriptor),
+            ("fd://+3", AddressError::Descriptor),
+            ("fd://4294967299", AddressError::Descriptor),
+            ("unix:@", AddressError::Path),
+            ("unix:@a\0b", AddressError::Path),
             ("unix:", AddressError::Path),
             ("unix:/a\0b", AddressError::Path),
             (&long, AddressError::Path),

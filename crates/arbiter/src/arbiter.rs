@@ -9,7 +9,7 @@ use self::master::Master;
 use crate::fork::ignore_broken_pipes;
 use crate::pidfile::Pidfiles;
 use crate::signals::Signals;
-use crate::{Error, Exit, Forker, Halt, Hooks, Options, Report, SystemForker, Worker};
+use crate::{Error, Exit, Forker, Halt, Hooks, Options, Report, SystemForker, Worker, inherit};
 
 /// Binds sockets and keeps workers alive that serve them.
 ///
@@ -69,10 +69,13 @@ impl<H: Hooks, F: Forker> Arbiter<H, F> {
         let mut signals = Signals::new(Signals::ARBITER)?;
         let pidfiles = Pidfiles::create(self.options.pidfile.as_deref())?;
         self.hooks.on_starting()?;
-        let Some(listeners) = Listeners::bind_with_retry(&self.options, &mut signals)? else {
+        let Some(mut listeners) =
+            Listeners::open(&self.options, inherit::sockets()?, &mut signals)?
+        else {
             master::log(&Report::ShuttingDown(Halt::Asked));
             return Ok(Exit::of_arbiter(Halt::Asked));
         };
+        listeners.share(inherit::predecessor().is_some());
         listeners.log(self.options.scheme);
         self.hooks.when_ready(listeners.as_slice())?;
         let Self { options, hooks, forker } = self;

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-use crate::{Address, AddressError, HookError, Options, PidfileError};
+use crate::{Address, AddressError, HookError, InheritError, Options, PidfileError};
 
 /// Why an arbiter could not start or go on. Nothing that a worker does is such an error.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,9 @@ pub enum Error {
     /// `on_starting` or `when_ready` failed.
     #[error("the start was refused")]
     Hook(#[from] HookError),
+    /// The sockets that the environment tells of cannot be listened at.
+    #[error(transparent)]
+    Inherit(#[from] InheritError),
     /// The pid file cannot be written, or another arbiter's pid is in it.
     #[error(transparent)]
     Pidfile(#[from] PidfileError),

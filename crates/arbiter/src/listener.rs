@@ -1,18 +1,18 @@
 //! Sockets that listen: bound by the arbiter, inherited by the workers.
 
-use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{SockFlag, accept4};
-use nix::sys::stat::{Mode, umask};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{SockFilter, Socket};
 
-use crate::{Address, Group, Options, Pid, User};
+mod bind;
+mod file;
+
+use self::file::SocketFile;
+use crate::{Address, Options};
 
 /// A listening socket: non-blocking, closed on `exec`, shared by the arbiter and its workers.
 #[derive(Debug)]
@@ -22,8 +22,21 @@ pub struct Listener {
     requested: Address,
     /// What it became: names resolved, port 0 replaced by the kernel's choice.
     bound: Address,
-    /// Removed with the listener; Unix sockets only.
-    _file: Option<SocketFile>,
+    holding: Holding,
+    /// Removed with the listener; Unix sockets with a path only.
+    file: Option<SocketFile>,
+}
+
+/// Who accepts, and who else may.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Holding {
+    /// It came from outside, where somebody may hold it as well.
+    Given,
+    /// It is ours.
+    Own,
+    /// It is ours and only keeps the port: each worker listens at a socket of its own, with this
+    /// backlog.
+    Reserved { backlog: i32 },
 }
 
 /// A connection that was accepted.
@@ -35,24 +48,25 @@ pub enum Connection {
     Unix(UnixStream),
 }
 
-/// The file of a bound Unix socket. The process that made it removes it, and only if it is still
-/// the same file: a successor may have put its own there.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    owner: Pid,
-    device: u64,
-    inode: u64,
-}
-
 impl Listener {
     /// One of the options' addresses, as the other options say.
     pub(crate) fn bind(address: &Address, options: &Options) -> io::Result<Self> {
-        let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
-        match address {
-            Address::Tcp { host, port } => bind_tcp(address, resolve(host, *port)?, backlog),
-            Address::Unix { path } => bind_unix(address, path, backlog, options),
-        }
+        bind::bind(address, options)
+    }
+
+    /// A socket that systemd gave, which is to be listened at whatever the options say.
+    pub(crate) fn activated(socket: Socket, backlog: u32) -> io::Result<Self> {
+        bind::adopt(socket, None, backlog)
+    }
+
+    /// A socket that an arbiter before this one listens at, or did, at an address of ours.
+    pub(crate) fn passed(socket: Socket, address: &Address, backlog: u32) -> io::Result<Self> {
+        bind::adopt(socket, Some(address), backlog)
+    }
+
+    /// Whether this socket is what binding `address` would give.
+    pub(crate) fn is_at(socket: &Socket, address: &Address) -> bool {
+        bind::is_at(socket, address)
     }
 
     /// Where it listens: an IP address and the real port, or a path.
@@ -79,6 +93,37 @@ impl Listener {
         &self.requested
     }
 
+    /// Whether the socket's file goes with the listener, which it must not while others serve there.
+    pub(crate) fn remove_file_at_end(&mut self, remove: bool) {
+        if let Some(file) = &mut self.file {
+            file.remove_at_end(remove);
+        }
+    }
+
+    /// What a worker accepts from. With `reuse_port` that is a socket of its own.
+    pub(crate) fn for_worker(self) -> io::Result<Self> {
+        match self.holding {
+            Holding::Reserved { backlog } => bind::share(&self, backlog),
+            Holding::Given | Holding::Own => Ok(self),
+        }
+    }
+
+    /// Lets in nobody any more, as a first step of a stop: whoever is in the queue by then is served,
+    /// and whoever knocks later gets no answer until the socket is closed, and then a refusal.
+    ///
+    /// Closing a queue that somebody has just joined would reset him, though he was told that he is
+    /// connected. Here new ones are SYN segments without ACK, and dropped; TCP repeats them after a
+    /// second. For Unix sockets there is no such window: the kernel has no handshake to complete.
+    pub(crate) fn turn_away(&self) {
+        let is_tcp = matches!(self.bound, Address::Tcp { .. });
+        if !is_tcp || self.holding == Holding::Given {
+            return;
+        }
+        if let Err(error) = socket2::SockRef::from(&self.socket).attach_filter(&DROP_NEW) {
+            log::debug!(target: crate::LOG, "Cannot turn new connections away: {error}");
+        }
+    }
+
     /// One syscall; std's and socket2's accept would need a second one for the flag.
     fn accept_with(&self, flags: SockFlag) -> io::Result<Connection> {
         let accepted = accept4(self.socket.as_raw_fd(), flags)?;
@@ -87,7 +132,9 @@ impl Listener {
         let socket = unsafe { OwnedFd::from_raw_fd(accepted) };
         Ok(match self.bound {
             Address::Tcp { .. } => Connection::Tcp(socket.into()),
-            Address::Unix { .. } => Connection::Unix(socket.into()),
+            Address::Abstract { .. } | Address::Descriptor { .. } | Address::Unix { .. } => {
+                Connection::Unix(socket.into())
+            }
         })
     }
 }
@@ -129,99 +176,12 @@ impl Write for &Connection {
     }
 }
 
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let is_ours = || {
-            let file = fs::symlink_metadata(&self.path).ok()?;
-            Some((file.dev(), file.ino()) == (self.device, self.inode))
-        };
-        if Pid::this() == self.owner && is_ours() == Some(true) {
-            if let Err(error) = fs::remove_file(&self.path) {
-                log::debug!(target: crate::LOG, "Cannot remove {}: {error}", self.path.display());
-            }
-        }
-    }
-}
-
-/// A name becomes its first IPv4 address if it has one, as with gunicorn.
-fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
-    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-    let v4 = addresses.iter().find(|address| address.is_ipv4());
-    v4.or(addresses.first()).copied().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
-}
-
-fn bind_tcp(requested: &Address, address: SocketAddr, backlog: i32) -> io::Result<Listener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // A restarted server need not wait for the connections of its predecessor to time out.
-    socket.set_reuse_address(true)?;
-    // Accepted sockets inherit it: one syscall less per connection.
-    socket.set_tcp_nodelay(true)?;
-    socket.bind(&address.into())?;
-    listen(&socket, backlog)?;
-    let local = socket.local_addr()?.as_socket();
-    let local = local.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
-    let bound = Address::tcp(local.ip().to_string(), local.port());
-    Ok(Listener { socket: socket.into(), requested: requested.clone(), bound, _file: None })
-}
-
-fn bind_unix(
-    requested: &Address,
-    path: &Path,
-    backlog: i32,
-    options: &Options,
-) -> io::Result<Listener> {
-    remove_stale_socket(path)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    {
-        let _umask = Umask::set(options.umask);
-        socket.bind(&SockAddr::unix(path)?)?;
-    }
-    let metadata = fs::symlink_metadata(path)?;
-    let file = SocketFile {
-        // The process may change its directory.
-        path: std::path::absolute(path)?,
-        owner: Pid::this(),
-        device: metadata.dev(),
-        inode: metadata.ino(),
-    };
-    // Nobody can connect before `listen`, so no one sees the owner of in between. A symbolic link is
-    // not followed: who may write to the directory could have put one there.
-    let (user, group) = (options.privileges.user, options.privileges.group);
-    if user.is_some() || group.is_some() {
-        lchown(path, user.map(User::uid), group.map(Group::gid))?;
-    }
-    listen(&socket, backlog)?;
-    let (requested, bound) = (requested.clone(), requested.clone());
-    Ok(Listener { socket: socket.into(), requested, bound, _file: Some(file) })
-}
-
-/// The umask of this process, until it is dropped. chmod(2) afterwards would follow a symbolic link
-/// that was put in the socket's place, and open somebody's file to everybody.
-struct Umask(Mode);
-
-impl Umask {
-    fn set(bits: u32) -> Self {
-        Self(umask(Mode::from_bits_truncate(bits)))
-    }
-}
-
-impl Drop for Umask {
-    fn drop(&mut self) {
-        umask(self.0);
-    }
-}
-
-fn listen(socket: &Socket, backlog: i32) -> io::Result<()> {
-    socket.set_nonblocking(true)?;
-    socket.listen(backlog)
-}
-
-/// A socket file outlives its process; anything else at that path is somebody's data.
-fn remove_stale_socket(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(file) if file.file_type().is_socket() => fs::remove_file(path),
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file is not a socket")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
+/// Classic BPF, `SO_ATTACH_FILTER` of socket(7). What it sees begins with the TCP header, where
+/// byte 13 holds the flags: RFC 9293 §3.1.
+const DROP_NEW: [SockFilter; 5] = [
+    SockFilter::new(0x30, 0, 0, 13),       // load a byte
+    SockFilter::new(0x54, 0, 0, 0x12),     // and SYN | ACK
+    SockFilter::new(0x15, 0, 1, 0x02),     // is it SYN alone?
+    SockFilter::new(0x06, 0, 0, 0),        // keep nothing
+    SockFilter::new(0x06, 0, 0, u32::MAX), // keep everything
+];

@@ -26,10 +26,13 @@ use crate::{Address, Group, Plan, User};
 pub struct Options {
     pub(crate) addresses: Vec<Address>,
     pub(crate) backlog: u32,
+    /// Permission bits of the files of Unix sockets, 0 to 0o777; `None`: as `umask` says.
+    pub(crate) bind_mode: Option<u32>,
     pub(crate) mailbox: bool,
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) plan: Plan,
     pub(crate) privileges: Privileges,
+    pub(crate) reuse_port: bool,
     pub(crate) scheme: &'static str,
     /// Permission bits that the files of Unix sockets do not get, 0 to 0o777.
     pub(crate) umask: u32,
@@ -50,10 +53,12 @@ impl Options {
         Self {
             addresses: Vec::new(),
             backlog: 2048,
+            bind_mode: None,
             mailbox: false,
             pidfile: None,
             plan: Plan::new(workers),
             privileges: Privileges::default(),
+            reuse_port: false,
             scheme: "http",
             umask: 0,
             words_per_worker: 0,
@@ -74,6 +79,19 @@ impl Options {
     #[must_use]
     pub fn backlog(mut self, backlog: u32) -> Self {
         self.backlog = backlog;
+        self
+    }
+
+    /// Whether each worker listens at TCP sockets of its own, among which the kernel spreads new
+    /// connections, `SO_REUSEPORT` of socket(7). The arbiter keeps the ports. Default: no.
+    ///
+    /// The kernel spreads by the client's address and not by who is idle; what has joined the queue
+    /// of a worker waits for that one, and is reset if it dies. A worker that stops answers who waits
+    /// there, but whoever comes between its last look and its end is reset: nobody else could
+    /// accept him. Sockets that are open already stay as they are in a reload.
+    #[must_use]
+    pub fn reuse_port(mut self, reuse_port: bool) -> Self {
+        self.reuse_port = reuse_port;
         self
     }
 
@@ -139,6 +157,14 @@ impl Options {
     #[must_use]
     pub fn umask(mut self, umask: u32) -> Self {
         self.umask = umask & 0o777;
+        self
+    }
+
+    /// Permissions of the files of Unix sockets, 0 to 0o777, whatever [`umask`](Self::umask) says;
+    /// higher bits do not count. To connect one needs to write. Default: `None`, as `umask` says.
+    #[must_use]
+    pub fn bind_mode(mut self, bind_mode: Option<u32>) -> Self {
+        self.bind_mode = bind_mode.map(|mode| mode & 0o777);
         self
     }
 

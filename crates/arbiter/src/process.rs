@@ -47,6 +47,8 @@ pub(crate) struct Link {
     wake: Epoll,
     /// What arrived and was not taken yet; each signal once.
     received: Vec<Number>,
+    /// `incoming` was told to stop gracefully, and goes on as long as somebody waits.
+    stops: bool,
 }
 
 impl WorkerProcess {
@@ -183,8 +185,9 @@ impl WorkerProcess {
 
     /// Connections, one after the other, in blocking mode; for simple kinds of workers.
     ///
-    /// It beats while it waits, and ends when the worker is told to stop or its arbiter is dead.
-    /// What arrives for a worker without listeners is only the end. Log files are not reopened.
+    /// It beats while it waits, and ends when the worker is told to stop or its arbiter is dead; told
+    /// to stop gracefully, after those who wait in the queues by then. What arrives for a worker
+    /// without listeners is only the end. Log files are not reopened.
     pub fn incoming(&mut self) -> impl Iterator<Item = io::Result<Connection>> {
         let heartbeat = self.heartbeat();
         let first = Cell::new(0);
@@ -193,8 +196,10 @@ impl WorkerProcess {
                 heartbeat.beat();
                 while let Some(command) = self.next_command() {
                     match command {
-                        Command::Abort | Command::StopGracefully | Command::StopNow => return None,
+                        Command::Abort | Command::StopNow => return None,
                         Command::ReopenLogs => {}
+                        // Closing the listeners would reset who is in their queues.
+                        Command::StopGracefully => self.link.stops = true,
                     }
                 }
                 if !self.parent_alive() {
@@ -202,6 +207,9 @@ impl WorkerProcess {
                 }
                 if let Some(connection) = self.accept_any(&first).transpose() {
                     return Some(connection);
+                }
+                if self.link.stops {
+                    return None;
                 }
                 if let Err(error) = self.wait() {
                     return Some(Err(error));
@@ -250,7 +258,8 @@ impl Link {
         wake.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         wake.add(&lifeline, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
         let received = Vec::new();
-        Ok(Self { arbiter, _lifeline: lifeline, notify, page, signals, wake, received })
+        let stops = false;
+        Ok(Self { arbiter, _lifeline: lifeline, notify, page, signals, wake, received, stops })
     }
 
     fn wake_arbiter(&self) -> io::Result<()> {

@@ -338,7 +338,7 @@ impl World {
     fn perform(&mut self, action: Action) {
         let seed = self.seed;
         match action {
-            Action::CloseListeners => {
+            Action::CloseListeners { .. } => {
                 assert!(!self.listeners_closed, "seed {seed}: closed twice");
                 self.listeners_closed = true;
                 let has_reason = self.stop_asked.is_some() || !self.ever_ready;

@@ -200,6 +200,8 @@ pub(crate) fn arbiter_options(settings: &Settings) -> Options {
         .timeout(settings.timeout)
         .graceful_timeout(settings.graceful_timeout)
         .backlog(settings.backlog)
+        .bind_mode(settings.bind_mode)
+        .reuse_port(settings.reuse_port)
         // Absolute: the arbiter may stand elsewhere by the time that it removes the file.
         .pidfile(settings.pidfile.as_ref().map(|path| settings.chdir.join(path)))
         .user(settings.user)

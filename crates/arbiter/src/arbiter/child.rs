@@ -14,7 +14,7 @@ use crate::process::Link;
 use crate::shared::SharedPage;
 use crate::{
     Exit, ExitStatus, Hooks, LOG, Listener, Mailbox, Pid, Plan, Worker, WorkerError, WorkerInfo,
-    WorkerProcess,
+    WorkerProcess, inherit,
 };
 
 pub(super) struct Child<H, W> {
@@ -24,7 +24,7 @@ pub(super) struct Child<H, W> {
     pub(super) privileges: Privileges,
     pub(super) hooks: H,
     pub(super) worker: W,
-    pub(super) listeners: Vec<Listener>,
+    pub(super) listeners: io::Result<Vec<Listener>>,
     pub(super) page: Arc<SharedPage>,
     pub(super) mailbox: Option<Mailbox>,
     pub(super) notify: OwnedFd,
@@ -39,15 +39,18 @@ impl<H: Hooks, W: Worker> Child<H, W> {
         let (id, arbiter, page) = (self.info.id, self.arbiter, Arc::clone(&self.page));
         let link = Link::new(self.arbiter, self.lifeline, self.notify, self.page);
         drop(mask);
+        inherit::forget();
         log::info!(target: LOG, "Booting worker with pid: {pid}");
-        let process = link.map(|link| WorkerProcess {
-            id,
-            age: self.info.age,
-            workers: self.plan.workers,
-            timeout: self.plan.timeout,
-            listeners: self.listeners,
-            mailbox: self.mailbox,
-            link,
+        let process = link.and_then(|link| {
+            Ok(WorkerProcess {
+                id,
+                age: self.info.age,
+                workers: self.plan.workers,
+                timeout: self.plan.timeout,
+                listeners: self.listeners?,
+                mailbox: self.mailbox,
+                link,
+            })
         });
         let status = match serve(&self.info, self.hooks, self.privileges, self.worker, process) {
             Ok(()) => ExitStatus::Exited(0),

@@ -5,8 +5,10 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use socket2::Socket;
 
 use super::master;
+use crate::inherit::Sockets;
 use crate::poll::wait_readable;
 use crate::signals::Signals;
 use crate::{Address, Error, LOG, Listener, Moment, Options, Report, Signal};
@@ -19,38 +21,59 @@ pub(super) struct Listeners {
     current: Vec<Address>,
     /// What workers got before the reload that is under way.
     previous: Option<Vec<Address>>,
+    /// systemd chose them, and no reload changes that.
+    is_activated: bool,
+    /// Another arbiter serves at the same sockets: their files are not to be removed, nor their
+    /// queues cut off.
+    is_shared: bool,
 }
 
 impl Listeners {
-    /// Binds all addresses; one in use is tried again as often as gunicorn does. `None` when a
-    /// signal asked to stop in the meantime.
-    pub(super) fn bind_with_retry(
+    /// Takes over what the process was started with and binds the rest; an address in use is tried
+    /// again as often as gunicorn does. `None` when a signal asked to stop in the meantime.
+    pub(super) fn open(
         options: &Options,
+        inherited: Sockets,
         signals: &mut Signals,
     ) -> Result<Option<Self>, Error> {
+        let mut passed = match inherited {
+            Sockets::Activated(sockets) => return Self::activated(options, sockets).map(Some),
+            Sockets::None => Vec::new(),
+            Sockets::Passed(sockets) => sockets,
+        };
         let mut open = Vec::new();
         for address in &options.addresses {
-            let mut attempts = 0;
-            let listener = loop {
-                attempts += 1;
-                match Listener::bind(address, options) {
-                    Ok(listener) => break listener,
-                    Err(error) if is_in_use(&error) && attempts < ATTEMPTS => {
-                        log_in_use(address);
-                        if stop_asked_within(RETRY_DELAY, signals)? {
-                            return Ok(None);
-                        }
-                    }
-                    Err(error) => return Err(refuse(address, error)),
+            let is_reserved = options.reuse_port && matches!(address, Address::Tcp { .. });
+            let place = passed.iter().position(|socket| Listener::is_at(socket, address));
+            let listener = match place.filter(|_| !is_reserved) {
+                Some(place) => {
+                    Listener::passed(passed.swap_remove(place), address, options.backlog)
+                        .map_err(|error| refuse(address, error))?
                 }
+                None => match bind_with_retry(address, options, signals)? {
+                    Some(listener) => listener,
+                    None => return Ok(None),
+                },
             };
             open.push(listener);
         }
-        Ok(Some(Self { open, current: options.addresses.clone(), previous: None }))
+        let current = options.addresses.clone();
+        Ok(Some(Self { open, current, previous: None, is_activated: false, is_shared: false }))
     }
 
-    /// Binds what is new in `options`, for workers to come. Nothing is closed yet.
-    pub(super) fn rebind(&mut self, options: &Options) -> Result<(), Error> {
+    fn activated(options: &Options, sockets: Vec<Socket>) -> Result<Self, Error> {
+        let adopt = |socket| Listener::activated(socket, options.backlog);
+        let open: Vec<Listener> = sockets.into_iter().map(adopt).collect::<io::Result<_>>()?;
+        let current = open.iter().map(|listener| listener.requested().clone()).collect();
+        Ok(Self { open, current, previous: None, is_activated: true, is_shared: false })
+    }
+
+    /// Binds what is new in `options`, for workers to come. Nothing is closed yet. Says whether
+    /// anything changes.
+    pub(super) fn rebind(&mut self, options: &Options) -> Result<bool, Error> {
+        if self.is_activated || options.addresses == self.current {
+            return Ok(false);
+        }
         let is_open = |address: &Address| self.open.iter().any(|open| open.requested() == address);
         let mut opened = Vec::new();
         for address in options.addresses.iter().filter(|address| !is_open(address)) {
@@ -60,12 +83,18 @@ impl Listeners {
         self.open.append(&mut opened);
         self.previous = Some(std::mem::replace(&mut self.current, options.addresses.clone()));
         self.sort();
-        Ok(())
+        Ok(true)
     }
 
-    /// The reload succeeded: what only the old workers needed is closed.
+    /// The reload succeeded: what only the old workers needed is closed here, and by each of them
+    /// when nobody waits there any more.
     pub(super) fn keep_current(&mut self) {
         self.previous = None;
+        if !self.is_shared {
+            for gone in self.open.iter().filter(|open| !self.current.contains(open.requested())) {
+                gone.turn_away();
+            }
+        }
         self.open.retain(|listener| self.current.contains(listener.requested()));
     }
 
@@ -73,19 +102,32 @@ impl Listeners {
     pub(super) fn restore_previous(&mut self) {
         if let Some(previous) = self.previous.take() {
             self.current = previous;
-            self.keep_current();
+            self.open.retain(|listener| self.current.contains(listener.requested()));
             self.sort();
         }
     }
 
-    pub(super) fn close(&mut self) {
+    /// The arbiter's own copies. Workers that finish their work hold theirs until the queues are
+    /// empty; `graceful`: nobody is let in any more, so that they do become empty.
+    pub(super) fn close(&mut self, graceful: bool) {
+        if graceful && !self.is_shared {
+            self.open.iter().for_each(Listener::turn_away);
+        }
         self.open.clear();
     }
 
-    /// For a worker: what it shall listen at.
-    pub(super) fn into_current(mut self) -> Vec<Listener> {
-        self.keep_current();
-        self.open
+    /// Whether another arbiter serves at the same sockets.
+    pub(super) fn share(&mut self, is_shared: bool) {
+        self.is_shared = is_shared;
+        for listener in &mut self.open {
+            listener.remove_file_at_end(!is_shared);
+        }
+    }
+
+    /// For a worker: what it shall accept from.
+    pub(super) fn into_current(mut self) -> io::Result<Vec<Listener>> {
+        self.open.retain(|listener| self.current.contains(listener.requested()));
+        self.open.into_iter().map(Listener::for_worker).collect()
     }
 
     pub(super) fn as_slice(&self) -> &[Listener] {
@@ -106,6 +148,25 @@ impl Listeners {
         };
         self.open.sort_by_key(|listener| place(listener).unwrap_or(usize::MAX));
     }
+}
+
+/// `None` when a signal asked to stop in the meantime.
+fn bind_with_retry(
+    address: &Address,
+    options: &Options,
+    signals: &mut Signals,
+) -> Result<Option<Listener>, Error> {
+    for _ in 1..ATTEMPTS {
+        match Listener::bind(address, options) {
+            Ok(listener) => return Ok(Some(listener)),
+            Err(error) if is_in_use(&error) => log_in_use(address),
+            Err(error) => return Err(refuse(address, error)),
+        }
+        if stop_asked_within(RETRY_DELAY, signals)? {
+            return Ok(None);
+        }
+    }
+    Listener::bind(address, options).map(Some).map_err(|error| refuse(address, error))
 }
 
 fn is_in_use(error: &io::Error) -> bool {

@@ -136,7 +136,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
 
     fn perform(&mut self, action: Action) -> Option<Ending> {
         match action {
-            Action::CloseListeners => self.listeners.close(),
+            Action::CloseListeners { graceful } => self.listeners.close(graceful),
             Action::Command { pid, command } => self.send(pid, number(command)),
             Action::Exit(halt) => return Some(Ending::Halted(halt)),
             Action::Fork { worker, age } => return self.fork(worker, age),
@@ -228,9 +228,6 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             self.worker.reload_abandoned();
             return Err(Chain(&error).to_string());
         }
-        if options.addresses != self.options.addresses {
-            self.listeners.log(options.scheme);
-        }
         self.previous = Some(std::mem::replace(&mut self.options, options));
         Ok(())
     }
@@ -238,11 +235,15 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
     /// All that new workers need, or nothing.
     fn prepare(&mut self, options: &Options) -> Result<(), Error> {
         check(options)?;
-        self.listeners.rebind(options)?;
-        self.pidfiles.replace(options.pidfile.as_deref()).map_err(|error| {
+        let moves = self.listeners.rebind(options)?;
+        if let Err(error) = self.pidfiles.replace(options.pidfile.as_deref()) {
             self.listeners.restore_previous();
-            error.into()
-        })
+            return Err(error.into());
+        }
+        if moves {
+            self.listeners.log(options.scheme);
+        }
+        Ok(())
     }
 
     fn receive_signals(&mut self) {

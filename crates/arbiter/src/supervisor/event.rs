@@ -74,7 +74,10 @@ pub enum Event {
 #[non_exhaustive]
 pub enum Action {
     /// Listen no more: the arbiter stops.
-    CloseListeners,
+    CloseListeners {
+        /// Whether who has been let in already is still served.
+        graceful: bool,
+    },
     /// Tell a worker; the worker may have ended in the meantime.
     Command {
         /// Its process.

@@ -57,7 +57,7 @@ impl Supervisor {
     pub(super) fn halt(&mut self, halt: Halt, quick: bool, now: Moment) {
         self.phase = Phase::Stopping { halt, quick };
         self.look_at = None;
-        self.actions.push_back(Action::CloseListeners);
+        self.actions.push_back(Action::CloseListeners { graceful: !quick });
         self.stop(now, |_| true);
     }
 }

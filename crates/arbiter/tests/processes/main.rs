@@ -7,12 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
+mod launch;
 mod pidfile;
 mod privileges;
 mod reload;
 mod retirement;
 mod server;
 mod siblings;
+mod sockets;
 mod stop;
 
 use std::fs;

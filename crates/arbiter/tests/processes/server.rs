@@ -54,13 +54,14 @@ impl Server {
 
     /// Starts it in a directory with a file.
     pub(crate) fn launch_in(directory: TempDir, workers: usize, options: &[&str]) -> Self {
-        let mut child = Command::new(fixture())
-            .args([&workers.to_string(), "file"])
-            .args(options)
-            .current_dir(directory.path())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(fixture());
+        command.args([&workers.to_string(), "file"]).args(options);
+        Self::spawn(command, directory)
+    }
+
+    pub(crate) fn spawn(mut command: Command, directory: TempDir) -> Self {
+        command.current_dir(directory.path()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let (sender, lines) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         thread::spawn(move || {
@@ -130,7 +131,7 @@ impl Server {
     pub(crate) fn address(&self) -> String {
         let line = self.log.iter().rfind(|line| line.contains("Listening at")).unwrap();
         let address = line.split_once("http://").unwrap().1;
-        address.split_once(' ').unwrap().0.to_owned()
+        address.split([',', ' ']).next().unwrap().to_owned()
     }
 
     pub(crate) fn connect(&self, byte: u8) -> TcpStream {
@@ -201,7 +202,7 @@ pub(crate) fn wait_until<T: Debug>(what: &str, mut condition: impl FnMut() -> Op
 }
 
 /// Cargo builds the examples with the tests, into a directory beside theirs.
-fn fixture() -> PathBuf {
+pub(crate) fn fixture() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().unwrap().parent().unwrap().join("examples/fixture");
     assert!(path.exists(), "{} is missing: run `cargo build --examples`", path.display());

@@ -187,6 +187,10 @@ fn who_is_being_forked_can_be_told_to_stop() {
     let actions: Vec<String> = actions.map(|action| format!("{action:?}")).collect();
     assert_eq!(
         actions,
-        ["CloseListeners", "Command { pid: Pid(101), command: StopGracefully }", "Exit(Asked)"]
+        [
+            "CloseListeners { graceful: true }",
+            "Command { pid: Pid(101), command: StopGracefully }",
+            "Exit(Asked)"
+        ]
     );
 }

@@ -90,6 +90,7 @@ impl Script {
     fn drain(&mut self) {
         while let Some(action) = self.supervisor.poll_action() {
             let line = match action {
+                Action::CloseListeners { .. } => "CloseListeners".to_owned(),
                 Action::Command { pid, command } => format!("{command:?} {}", number(pid)),
                 Action::Fork { worker, .. } => {
                     self.forks.push(worker);

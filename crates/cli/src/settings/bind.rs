@@ -33,7 +33,7 @@ pub(super) fn parse(raw: &Raw) -> Result<Vec<Address>, Rejection> {
     Ok(addresses)
 }
 
-const FORMS: &str = "one or more of HOST, HOST:PORT, [IPV6]:PORT, unix:PATH";
+const FORMS: &str = "one or more of HOST, HOST:PORT, [IPV6]:PORT, unix:PATH, unix:@NAME, fd://N";
 
 #[cfg(test)]
 mod tests {

@@ -63,6 +63,8 @@ pub struct Settings {
     pub backlog: u32,
     /// Listeners, at least one.
     pub bind: Vec<Address>,
+    /// Permissions of Unix sockets, 0 to 0o777; `None` is what `umask` leaves.
+    pub bind_mode: Option<u32>,
     /// Longest silence within a request's body.
     pub body_timeout: Duration,
     /// The directory that the server runs in, on `sys.path` too. Absolute once
@@ -114,6 +116,8 @@ pub struct Settings {
     pub pythonpath: Vec<OsString>,
     /// Variables for the application: names, not empty, and values.
     pub raw_env: Vec<(OsString, OsString)>,
+    /// Each worker listens at a socket of its own.
+    pub reuse_port: bool,
     /// Names and values of the fields that say https.
     pub secure_scheme_headers: Vec<(String, String)>,
     /// A worker silent for longer is killed and replaced; `None` never.
@@ -140,6 +144,7 @@ impl Default for Settings {
             accesslog: None,
             backlog: 2048,
             bind: bind::default(),
+            bind_mode: None,
             body_timeout: Duration::from_secs(30),
             chdir: PathBuf::from("."),
             check_config: false,
@@ -164,6 +169,7 @@ impl Default for Settings {
             proc_name: None,
             pythonpath: Vec::new(),
             raw_env: Vec::new(),
+            reuse_port: false,
             secure_scheme_headers: forwarded::default_scheme_headers(),
             timeout: Some(Duration::from_secs(30)),
             umask: 0,

@@ -88,7 +88,6 @@ pub static NOT_YET: &[NotYet] = &[
     row("reload", &["--reload"], Takes::Nothing, "False"),
     row("reload_engine", &["--reload-engine"], Takes::One("STRING"), "'auto'"),
     row("reload_extra_files", &["--reload-extra-file"], Takes::Many("FILES"), "[]"),
-    row("reuse_port", &["--reuse-port"], Takes::Nothing, "False"),
     row("root_path", &["--root-path"], Takes::One("STRING"), "''"),
     row("sendfile", &["--no-sendfile"], Takes::Nothing, "None"),
     row("spew", &["--spew"], Takes::Nothing, "False"),

@@ -8,7 +8,8 @@ use rgunicorn_arbiter::{Group, Options, User};
 
 use super::value::{
     INT_MAX, access_format, account, config_location, environment, list, log_level, log_target,
-    name, number, optional, optional_seconds, path, seconds, switch, text, umask, worker_class,
+    mode, name, number, optional, optional_seconds, path, seconds, switch, text, umask,
+    worker_class,
 };
 use super::{Definition, Environment, Raw, Rejection, Section, Takes, bind, forwarded};
 
@@ -71,8 +72,10 @@ pub static SETTINGS: &[Definition] = &[
             Ok(())
         },
         show: |settings| list(&settings.bind),
-        help: "Listen here: HOST, HOST:PORT, [IPV6]:PORT or unix:PATH. May be repeated.",
-        doc: "Several addresses may be given by repeating the flag, as a list in the config file, \
+        help: "Listen here: HOST, HOST:PORT, [IPV6]:PORT, unix:PATH, unix:@NAME or fd://N. May be repeated.",
+        doc: "`unix:@NAME` is a name of Linux's abstract namespace, `fd://N` a socket that the \
+              process was started with. Sockets that systemd passes (`LISTEN_FDS`) are listened at \
+              instead of all addresses. Several addresses may be given by repeating the flag, as a list in the config file, \
               or between commas. The port defaults to 8000. The command line replaces the \
               addresses of the config file. If the environment variable `PORT` is set, the \
               default is `0.0.0.0:$PORT`.",
@@ -90,6 +93,38 @@ pub static SETTINGS: &[Definition] = &[
         show: |settings| settings.backlog.to_string(),
         help: "Connections that the kernel keeps before they are accepted.",
         doc: "The kernel caps it, on Linux at `net.core.somaxconn`.",
+    },
+    Definition {
+        name: "bind_mode",
+        section: Section::ServerSocket,
+        flags: &["--bind-mode"],
+        takes: Takes::One("MODE"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.bind_mode = mode(raw)?;
+            Ok(())
+        },
+        show: |settings| optional(settings.bind_mode.map(|mode| format!("{mode:o}"))),
+        help: "Permissions of Unix sockets, octal as for chmod. Not in gunicorn.",
+        doc: "To connect one needs to write: `660` lets in owner and group, which are those of \
+              `user` and `group`. None leaves it to `umask`.",
+    },
+    Definition {
+        name: "reuse_port",
+        section: Section::ServerSocket,
+        flags: &["--reuse-port"],
+        takes: Takes::Nothing,
+        environment: None,
+        apply: |raw, settings| {
+            settings.reuse_port = raw.switch()?;
+            Ok(())
+        },
+        show: |settings| switch(settings.reuse_port),
+        help: "Each worker listens at a TCP socket of its own, SO_REUSEPORT.",
+        doc: "The kernel then spreads connections by the client's address, and not by who is idle. \
+              A worker that stops answers who waits in its queue; whoever comes between its last \
+              look and its end is reset, and so is the queue of a worker that dies. Without it \
+              nobody is: the workers share one queue. Unix sockets are shared always.",
     },
     Definition {
         name: "workers",

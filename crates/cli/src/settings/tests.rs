@@ -33,6 +33,11 @@ fn values_that_are_right() {
         ("bind", text("a:1,[::1]:2, unix:/s"), |s| bind(s) == ["a:1", "[::1]:2", "unix:/s"]),
         ("bind", Raw::List(vec![text("a:1"), text("b:2")]), |s| bind(s) == ["a:1", "b:2"]),
         ("bind", text(""), |s| bind(s) == ["0.0.0.0:8000"]),
+        ("bind", text("fd://3,unix:@n"), |s| bind(s) == ["fd://3", "unix:@n"]),
+        ("bind_mode", text("660"), |s| s.bind_mode == Some(0o660)),
+        ("bind_mode", text("0o600"), |s| s.bind_mode == Some(0o600)),
+        ("bind_mode", Raw::Int(0o777), |s| s.bind_mode == Some(0o777)),
+        ("bind_mode", Raw::None, |s| s.bind_mode.is_none()),
         ("body_timeout", Raw::Int(5), |s| s.body_timeout == Duration::from_secs(5)),
         ("chdir", text("/"), |s| s.chdir == Path::new("/")),
         ("check_config", Raw::Bool(true), |s| s.check_config),
@@ -71,6 +76,7 @@ fn values_that_are_right() {
             s.raw_env == [("A".into(), "b=c".into()), ("D".into(), "".into())]
         }),
         ("raw_env", Raw::None, |s| s.raw_env.is_empty()),
+        ("reuse_port", Raw::Bool(true), |s| s.reuse_port),
         ("umask", text("022"), |s| s.umask == 0o22),
         ("umask", text("0o22"), |s| s.umask == 0o22),
         ("umask", text("18"), |s| s.umask == 0o22),
@@ -116,7 +122,7 @@ fn bind(settings: &Settings) -> Vec<String> {
 fn values_that_are_wrong() {
     let seconds = "a whole number from 0 to 2147483647";
     let limit = "a whole number from 1 to 2147483647";
-    let forms = "one or more of HOST, HOST:PORT, [IPV6]:PORT, unix:PATH";
+    let forms = "one or more of HOST, HOST:PORT, [IPV6]:PORT, unix:PATH, unix:@NAME, fd://N";
     let path = "a path, or '-' for standard error";
     let levels = "debug, info, warning, error or critical";
     let cases: Vec<(&'static str, Raw, &str, &str)> = vec![
@@ -125,6 +131,9 @@ fn values_that_are_wrong() {
         ("bind", Raw::None, "None", forms),
         ("bind", text("a:1,"), "'a:1,'", forms),
         ("bind", Raw::List(vec![Raw::Int(80)]), "[80]", forms),
+        ("bind_mode", text("rw"), "'rw'", "octal permission bits, 0 to 777"),
+        ("bind_mode", text("1777"), "'1777'", "octal permission bits, 0 to 777"),
+        ("bind_mode", Raw::Int(-1), "-1", "octal permission bits, 0 to 777"),
         ("body_timeout", Raw::Int(0), "0", limit),
         ("chdir", text("/no/such"), "'/no/such'", "a directory that exists"),
         ("check_config", text("yes"), "'yes'", "True or False"),
@@ -154,6 +163,7 @@ fn values_that_are_wrong() {
         ("preload_app", Raw::Int(1), "1", "True or False"),
         ("raw_env", text("A"), "'A'", "one or more of NAME=VALUE"),
         ("raw_env", Raw::List(vec![text("=b")]), "['=b']", "one or more of NAME=VALUE"),
+        ("reuse_port", text("1"), "'1'", "True or False"),
         ("umask", text("01000"), "'01000'", "permission bits, 0 to 0o777"),
         ("umask", Raw::Int(-1), "-1", "permission bits, 0 to 0o777"),
         ("umask", text("09"), "'09'", "permission bits, 0 to 0o777"),
@@ -296,7 +306,8 @@ fn no_setting_stands_in_two_tables() {
         assert!(seen.insert(name), "{name} twice");
     }
     // gunicorn 27.0.1 has 120 settings, of which 20 are hooks; these are not gunicorn's.
-    let ours = ["body_timeout", "header_timeout", "limit_request_body", "write_timeout"];
+    let ours =
+        ["bind_mode", "body_timeout", "header_timeout", "limit_request_body", "write_timeout"];
     assert!(ours.iter().all(|name| seen.contains(name)));
     assert_eq!(seen.len(), GUNICORN_SETTINGS + ours.len());
 }

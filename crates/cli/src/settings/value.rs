@@ -143,6 +143,21 @@ pub(super) fn umask(raw: &Raw) -> Result<u32, Rejection> {
     number(&bits, 0, 0o777).map_err(|_| Rejection::allowed("permission bits, 0 to 0o777"))
 }
 
+/// The permissions of a file, as chmod(1) has them: octal. None leaves them to the umask.
+pub(super) fn mode(raw: &Raw) -> Result<Option<u32>, Rejection> {
+    let bits = match raw {
+        Raw::None => return Ok(None),
+        Raw::Int(bits) => u32::try_from(*bits).ok(),
+        Raw::Text(text) => text.to_str().and_then(|text| {
+            let digits = text.trim();
+            u32::from_str_radix(digits.strip_prefix("0o").unwrap_or(digits), 8).ok()
+        }),
+        _ => None,
+    };
+    let bits = bits.filter(|bits| *bits <= 0o777);
+    bits.map(Some).ok_or_else(|| Rejection::allowed("octal permission bits, 0 to 777"))
+}
+
 pub(super) fn worker_class(raw: &Raw) -> Result<WorkerClass, Rejection> {
     const ALLOWED: &str = "sync";
     match raw.word(ALLOWED)? {
