@@ -22,6 +22,8 @@ mod poller;
 #[cfg(feature = "wsgi")]
 mod python;
 mod reactor;
+#[expect(dead_code, reason = "the reactor does not report to it yet")]
+mod scoreboard;
 mod serve;
 mod server;
 mod slots;
@@ -37,6 +39,7 @@ pub use handler::{ConnectionError, Handler, Outcome};
 pub use options::Options;
 #[cfg(feature = "wsgi")]
 pub use python::PythonForker;
+pub use scoreboard::{RunningRequest, Scoreboard};
 pub use server::Server;
 #[cfg(feature = "wsgi")]
 pub use wsgi::WsgiHandler;
