@@ -12,7 +12,7 @@ use nix::sys::signal::Signal as Number;
 
 use crate::poll::wait_readable;
 use crate::shared::SharedPage;
-use crate::signals::Signals;
+use crate::signals::{Boot, Signals};
 use crate::{
     Command, Connection, Heartbeat, LOG, Listener, Mailbox, Pid, RetireReason, Words, WorkerId,
 };
@@ -20,7 +20,8 @@ use crate::{
 /// The child's view of its arbiter, which [`Worker::run`](crate::Worker::run) receives.
 ///
 /// A worker boots, says [`ready`](Self::ready), then serves and beats until a [`Command`] stops it
-/// or its arbiter dies. [`incoming`](Self::incoming) does all of that for workers that serve one
+/// or its arbiter dies. Before it is ready there is nothing to finish: INT, QUIT and TERM end its
+/// process on the spot, however long the boot would go on. [`incoming`](Self::incoming) does all of that for workers that serve one
 /// connection after the other; others put [`wake`](Self::wake) into their own poller.
 #[derive(Debug)]
 pub struct WorkerProcess {
@@ -37,6 +38,7 @@ pub struct WorkerProcess {
 #[derive(Debug)]
 pub(crate) struct Link {
     arbiter: Pid,
+    boot: Boot,
     /// Readable for ever when the arbiter is dead: nobody else holds the other end.
     _lifeline: OwnedFd,
     /// One byte in it wakes the arbiter.
@@ -112,6 +114,8 @@ impl WorkerProcess {
         if self.link.page.is_ready(self.id) {
             return Ok(());
         }
+        // Before anybody counts on this worker, so that no request is lost to a hasty end.
+        self.link.boot.complete();
         self.heartbeat().beat();
         self.link.page.set_ready(self.id);
         self.link.wake_arbiter()
@@ -253,13 +257,24 @@ impl Link {
         notify: OwnedFd,
         page: Arc<SharedPage>,
     ) -> io::Result<Self> {
+        let boot = Boot::new()?;
         let signals = Signals::new(Signals::WORKER)?;
         let wake = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         wake.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         wake.add(&lifeline, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
         let received = Vec::new();
         let stops = false;
-        Ok(Self { arbiter, _lifeline: lifeline, notify, page, signals, wake, received, stops })
+        Ok(Self {
+            arbiter,
+            boot,
+            _lifeline: lifeline,
+            notify,
+            page,
+            signals,
+            wake,
+            received,
+            stops,
+        })
     }
 
     fn wake_arbiter(&self) -> io::Result<()> {

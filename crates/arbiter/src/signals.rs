@@ -7,8 +7,11 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal as Number;
+use signal_hook::flag::register_conditional_shutdown;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
@@ -118,5 +121,30 @@ impl Signals {
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.delivery.get_read().as_fd()
+    }
+}
+
+/// A worker's boot, during which a signal to stop ends the process on the spot.
+///
+/// A worker that boots runs code that knows nothing of its arbiter, an import for instance, and
+/// nobody would read what its [`Signals`] received.
+#[derive(Debug)]
+pub(crate) struct Boot {
+    under_way: Arc<AtomicBool>,
+}
+
+impl Boot {
+    /// In the child, with all signals blocked.
+    pub(crate) fn new() -> io::Result<Self> {
+        let under_way = Arc::new(AtomicBool::new(true));
+        for signal in [Number::SIGINT, Number::SIGQUIT, Number::SIGTERM] {
+            register_conditional_shutdown(signal as i32, 0, Arc::clone(&under_way))?;
+        }
+        Ok(Self { under_way })
+    }
+
+    /// From now on signals are received, and nothing more.
+    pub(crate) fn complete(&self) {
+        self.under_way.store(false, Ordering::SeqCst);
     }
 }

@@ -15,6 +15,8 @@ fn start() -> Server {
     server.wait_for("starting with pid file: true");
     server.wait_for("Listening at");
     server.wait_for("1 workers");
+    // The answer tells that the worker has booted.
+    server.ask();
     server
 }
 
@@ -32,7 +34,6 @@ fn a_pid_file_comes_and_goes() {
     server.signal(Signal::SIGTTIN);
     server.wait_for("2 workers");
     server.signal(Signal::SIGTTOU);
-    server.wait_for("Worker exiting");
     server.wait_for("1 workers");
     assert!(server.path("pid").exists());
     server.signal(Signal::SIGTERM);

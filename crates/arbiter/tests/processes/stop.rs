@@ -21,6 +21,19 @@ fn during_the_first_boot() {
     stop(server);
 }
 
+/// A boot that takes for ever has nothing to finish, and nobody waits until it is killed.
+#[test]
+fn during_a_boot_that_hangs() {
+    for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
+        let mut server = Server::launch("127.0.0.1:0", 1, "slow");
+        server.wait_for("slow boot");
+        server.signal(signal);
+        let log = server.all_lines();
+        assert_eq!(server.code(), Some(0), "{log:#?}");
+        assert!(!log.iter().any(|line| line.contains("SIGKILL")), "{log:#?}");
+    }
+}
+
 #[test]
 fn during_a_reload() {
     let mut server = Server::start(1);
