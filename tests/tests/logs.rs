@@ -143,6 +143,45 @@ fn the_access_log_has_the_default_format() {
     }
 }
 
+/// What gunicorn 27.0.1 writes for the same application, but that it escapes no more than the
+/// quotation mark.
+#[test]
+fn the_access_log_knows_what_the_application_left_in_the_environ() {
+    const NOTING: &str = "
+def app(environ, start_response):
+    environ['REMOTE_USER'] = 'jo\"e\\n\u{e9}'
+    environ['request_id'] = 42
+    environ['my.Obj'] = [1, 'x']
+    start_response('200 OK', [])
+    if environ['PATH_INFO'] == '/broken':
+        raise LookupError
+    if environ['PATH_INFO'] == '/stream':
+        return later(environ)
+    return [b'hello']
+
+def later(environ):
+    yield b'hello'
+    environ['request_id'] = 'late'
+";
+    let format = "%({raw_uri}e)s %({Remote_User}e)s %({REQUEST_ID}e)s %({my.obj}e)s \
+                  %({wsgi.version}e)s %({http_x}e)s [%({nope}e)-3s] [%(h)12s] [%(U)-9.4s] %(s)s";
+    let server = Server::start(&["--access-logfile", "-", "--access-logformat", format], NOTING);
+    server.exchange(
+        "GET /a%20b HTTP/1.1\r\nHost: test\r\nX: y\r\n\r\n\
+         GET /stream HTTP/1.1\r\nHost: test\r\n\r\n\
+         GET /broken HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
+    );
+    server.wait_for_stdout("/broken ");
+    let finished = server.stop(Signal::SIGTERM);
+    let user = r#"jo\"e\x0a\xe9"#;
+    let lines = [
+        format!("/a%20b {user} 42 [1, 'x'] (1, 0) y [-  ] [   127.0.0.1] [/a b     ] 200"),
+        format!("/stream {user} late [1, 'x'] (1, 0) - [-  ] [   127.0.0.1] [/str     ] 200"),
+        format!("/broken {user} 42 [1, 'x'] (1, 0) - [-  ] [   127.0.0.1] [/bro     ] 500"),
+    ];
+    assert_eq!(finished.stdout.lines().collect::<Vec<_>>(), lines);
+}
+
 #[test]
 fn an_access_log_line_cannot_be_forged() {
     let server = Server::start(&["--access-logfile", "-"], APP);

@@ -5,6 +5,10 @@
 
 use std::fmt;
 
+mod layout;
+
+use layout::{LIMIT, Layout, LayoutError};
+
 /// A format, ready for use.
 ///
 /// ```
@@ -24,7 +28,7 @@ pub struct AccessFormat {
 /// What a format is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
-    Atom(Atom),
+    Atom(Atom, Layout),
     Text(String),
 }
 
@@ -33,7 +37,7 @@ pub(crate) enum Piece {
 pub(crate) enum Atom {
     /// Seconds with six decimals.
     DecimalSeconds,
-    /// A variable of the WSGI environ.
+    /// A variable of the WSGI environ, as the application leaves it.
     Environ(String),
     /// A request's field, repetitions joined as in the environ.
     Field(&'static str),
@@ -56,10 +60,23 @@ pub(crate) enum Atom {
     User,
 }
 
-/// A format that Python would not take either; says where.
+/// A format by which gunicorn could not write a line either; says where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is no atom such as %(h)s")]
-pub struct AccessFormatError(String);
+#[non_exhaustive]
+pub enum AccessFormatError {
+    /// A percent sign without `(name)`, or an end too soon.
+    #[error("'{0}' is no atom such as %(h)s")]
+    Atom(String),
+    /// An atom with another conversion than `s` or `d`.
+    #[error("'{0}' does not end in s or d, such as %(h)s and %(D)d")]
+    Conversion(String),
+    /// A text, to be written as a number.
+    #[error("'{0}' is not a number, as B, D, M and T are: end it in s")]
+    NotNumber(String),
+    /// A line that would be too long.
+    #[error("'{0}' asks for more than {LIMIT} characters")]
+    TooWide(String),
+}
 
 impl AccessFormat {
     /// gunicorn's default, as Apache's combined log.
@@ -69,7 +86,15 @@ impl AccessFormat {
     /// Whether lines show fields of the response, which otherwise need not be kept.
     pub fn needs_response_headers(&self) -> bool {
         let mut atoms = self.pieces.iter();
-        atoms.any(|piece| matches!(piece, Piece::Atom(Atom::ResponseHeader(_))))
+        atoms.any(|piece| matches!(piece, Piece::Atom(Atom::ResponseHeader(_), _)))
+    }
+
+    /// The variables of the WSGI environ that lines show, in lower case.
+    pub fn environ_variables(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Atom(Atom::Environ(name), _) => Some(name.as_str()),
+            Piece::Atom(..) | Piece::Text(_) => None,
+        })
     }
 
     pub(crate) fn pieces(&self) -> &[Piece] {
@@ -111,25 +136,38 @@ impl std::str::FromStr for AccessFormat {
                 rest = after;
                 continue;
             }
-            let shown = || AccessFormatError(format!("%{}", head(directive)));
-            let (name, after) =
-                directive.strip_prefix('(').and_then(|d| d.split_once(')')).ok_or_else(shown)?;
-            // Python converts by `s` whatever there is, and by `d` only numbers.
-            let conversion = after.chars().next();
-            let is_right = match conversion {
-                Some('d') => matches!(name, "B" | "D" | "M" | "T"),
-                conversion => conversion == Some('s'),
-            };
-            rest = after.get(1..).filter(|_| is_right).ok_or_else(shown)?;
-            match atom(name) {
-                Some(atom) => format.pieces.push(Piece::Atom(atom)),
+            let (atom, layout, after) = directive_of(directive)?;
+            rest = after;
+            if let Some(atom) = atom {
+                format.pieces.push(Piece::Atom(atom, layout));
+            } else {
                 // gunicorn's value for whatever it does not know, and for `l`.
-                None => format.text("-"),
+                let mut dash = vec![b'-'];
+                layout.apply(&mut dash, 0);
+                format.text(&String::from_utf8_lossy(&dash));
             }
         }
         format.text(rest);
         Ok(format)
     }
+}
+
+/// What follows a percent sign, `(D)8d` for instance, and the rest behind it.
+fn directive_of(text: &str) -> Result<(Option<Atom>, Layout, &str), AccessFormatError> {
+    let shown = || format!("%{}", head(text));
+    let (name, after) = text
+        .strip_prefix('(')
+        .and_then(|text| text.split_once(')'))
+        .ok_or_else(|| AccessFormatError::Atom(shown()))?;
+    let (layout, after) = Layout::parse(after).map_err(|error| match error {
+        LayoutError::Conversion if after.is_empty() => AccessFormatError::Atom(shown()),
+        LayoutError::Conversion => AccessFormatError::Conversion(shown()),
+        LayoutError::Limit => AccessFormatError::TooWide(shown()),
+    })?;
+    if layout.is_numeric() && !matches!(name, "B" | "D" | "M" | "T") {
+        return Err(AccessFormatError::NotNumber(shown()));
+    }
+    Ok((atom(name), layout, after))
 }
 
 /// The atom of this name.
@@ -177,31 +215,53 @@ mod tests {
     #[test]
     fn formats_are_taken_apart() {
         let format: AccessFormat = "%(h)s%(l)s 100%% %(zz)s %({X-Id}o)s%(D)d!".parse().unwrap();
+        let (number, _) = Layout::parse("d").unwrap();
         let expected = [
-            Piece::Atom(Atom::RemoteAddress),
+            Piece::Atom(Atom::RemoteAddress, Layout::default()),
             Piece::Text("- 100% - ".into()),
-            Piece::Atom(Atom::ResponseHeader("x-id".into())),
-            Piece::Atom(Atom::Microseconds),
+            Piece::Atom(Atom::ResponseHeader("x-id".into()), Layout::default()),
+            Piece::Atom(Atom::Microseconds, number),
             Piece::Text("!".into()),
         ];
         assert_eq!(format.pieces(), expected);
         assert!(format.needs_response_headers());
         assert_eq!(format.to_string(), "%(h)s%(l)s 100%% %(zz)s %({X-Id}o)s%(D)d!");
         assert!(!AccessFormat::default().pieces().is_empty());
+        let format: AccessFormat = "%({REMOTE_USER}e)s%(h)s%({x}e)-3s".parse().unwrap();
+        assert_eq!(format.environ_variables().collect::<Vec<_>>(), ["remote_user", "x"]);
+    }
+
+    #[test]
+    fn what_python_reads_over() {
+        for source in ["%(h)#010s", "%(h)0-5s", "%(h)ls", "%(h).s", "%(T)5.s", "%(D)+ i"] {
+            assert!(source.parse::<AccessFormat>().is_ok(), "{source}");
+        }
     }
 
     #[test]
     fn formats_that_python_refuses() {
-        for (source, shown) in [
-            ("%", "%"),
-            ("%h x", "%h"),
-            ("a %(h", "%(h"),
-            ("%(h)", "%(h)"),
-            ("%(h)d", "%(h)d"),
-            ("%(h)\u{e9}", "%(h)\u{e9}"),
+        let (no_atom, no_number) = ("no atom", "not a number");
+        let (conversion, limit) = ("does not end in s or d", "more than 1000 characters");
+        for (source, shown, reason) in [
+            ("%", "%", no_atom),
+            ("%h x", "%h", no_atom),
+            ("a %(h", "%(h", no_atom),
+            ("%(h)", "%(h)", no_atom),
+            ("%5%", "%5%", no_atom),
+            ("%(h)d", "%(h)d", no_number),
+            ("%(s)05d", "%(s)05d", no_number),
+            ("%({x}e)d", "%({x}e)d", no_number),
+            ("%(h)\u{e9}", "%(h)\u{e9}", conversion),
+            ("%(h)*s", "%(h)*s", conversion),
+            ("%(h)5", "%(h)5", conversion),
+            ("%(h)-.3", "%(h)-.3", conversion),
+            ("%(D)f", "%(D)f", conversion),
+            ("%(h)1001s", "%(h)1001s", limit),
+            ("%(h).99999999999999999999s", "%(h).99999999999999999999s", limit),
         ] {
             let error = source.parse::<AccessFormat>().unwrap_err().to_string();
-            assert_eq!(error, format!("'{shown}' is no atom such as %(h)s"));
+            let starts = error.starts_with(&format!("'{shown}' "));
+            assert!(starts && error.contains(reason), "{source}: {error}");
         }
     }
 }

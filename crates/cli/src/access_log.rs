@@ -17,7 +17,6 @@ use crate::access_format::{AccessFormat, Atom, Piece};
 use crate::basic_auth;
 use crate::log_file::{LogFile, LogFileError, Standard};
 use crate::settings::Settings;
-use crate::site::SERVER_SOFTWARE;
 
 /// The access log of this process and of those that it forks. Clones share one file.
 #[derive(Clone, Debug)]
@@ -75,7 +74,11 @@ impl Line {
         self.buffer.clear();
         for piece in format.pieces() {
             match piece {
-                Piece::Atom(atom) => self.atom(atom, record, now),
+                Piece::Atom(atom, layout) => {
+                    let start = self.buffer.len();
+                    self.atom(atom, record, now);
+                    layout.apply(&mut self.buffer, start);
+                }
                 Piece::Text(text) => self.buffer.extend_from_slice(text.as_bytes()),
             }
         }
@@ -126,27 +129,11 @@ impl Line {
     }
 }
 
-/// A variable of the WSGI environ that the request alone determines; of others, a dash.
+/// A variable of the WSGI environ, as the application left it; a dash if there is none.
 fn environ(buffer: &mut Vec<u8>, name: &str, record: &Record<'_>) {
-    let head = record.request;
-    match name {
-        "path_info" => decoded(buffer, Target::of(head).path),
-        "query_string" => escape(buffer, Target::of(head).query),
-        "raw_uri" => escape(buffer, head.target()),
-        "remote_addr" => remote_address(buffer, record),
-        "remote_port" => match record.peer {
-            Some(peer) => append(buffer, peer.port()),
-            None => buffer.push(b'-'),
-        },
-        "request_method" => escape(buffer, head.method().as_bytes()),
-        "server_software" => escape(buffer, SERVER_SOFTWARE.as_bytes()),
-        "wsgi.url_scheme" => buffer.extend_from_slice(head.scheme().as_str().as_bytes()),
-        "server_protocol" => buffer.extend_from_slice(head.version().as_str().as_bytes()),
-        "content_length" | "content_type" => field(buffer, head, &name.replace('_', "-")),
-        name => match name.strip_prefix("http_") {
-            Some(name) => field(buffer, head, &name.replace('_', "-")),
-            None => buffer.push(b'-'),
-        },
+    match record.notes.iter().find(|(noted, _)| **noted == *name) {
+        Some((_, value)) => escape_text(buffer, value),
+        None => buffer.push(b'-'),
     }
 }
 
@@ -270,6 +257,20 @@ fn escape(buffer: &mut Vec<u8>, value: &[u8]) {
         rest = tail;
     }
     buffer.extend_from_slice(rest);
+}
+
+/// Appends Python's text: characters that are one byte in the environ (PEP 3333, "Unicode Issues")
+/// as [`escape`] has that byte, others by their number as Python's `ascii()` has them.
+fn escape_text(buffer: &mut Vec<u8>, text: &str) {
+    for character in text.chars() {
+        match u8::try_from(character) {
+            Ok(byte) => escape(buffer, &[byte]),
+            Err(_) if u32::from(character) <= 0xFFFF => {
+                append(buffer, format_args!("\\u{:04x}", u32::from(character)));
+            }
+            Err(_) => append(buffer, format_args!("\\U{:08x}", u32::from(character))),
+        }
+    }
 }
 
 fn is_plain(byte: u8) -> bool {
@@ -425,6 +426,8 @@ mod tests {
         (record.status, record.sent_bytes) = (201, 7);
         record.duration = std::time::Duration::from_micros(2_003_004);
         record.response_headers = &headers;
+        let notes = [("remote_user".into(), "j\"o\u{e9}\u{2603}\u{1f600}".into())];
+        record.notes = &notes;
         let pid = format!("<{}>", std::process::id());
         for (atoms, expected) in [
             ("%(h)s %(l)s %(u)s", "10.0.0.1 - john"),
@@ -436,12 +439,13 @@ mod tests {
             ("%(p)s", &pid),
             ("%({X-ID}i)s %({x-none}i)s", "two -"),
             ("%({x-foo}o)s %({CONTENT-TYPE}o)s %({x-id}o)s", "b\\\"ar\\x0a text/html -"),
-            ("%({REMOTE_ADDR}e)s %({REMOTE_PORT}e)s", "10.0.0.1 99"),
-            ("%({request_method}e)s %({raw_uri}e)s", "POST /a%20b%22/c?d=%22e#f"),
-            ("%({path_info}e)s %({query_string}e)s", "/a b\\\"/c d=%22e"),
-            ("%({http_x_id}e)s %({content_type}e)s", "one,two text/plain"),
-            ("%({server_protocol}e)s %({wsgi.version}e)s", "HTTP/1.1 -"),
-            ("%({WSGI.url_scheme}e)s", "http"),
+            ("%({Remote_User}e)s %({none}e)s", "j\\\"o\\xe9\\u2603\\U0001f600 -"),
+            ("%(h)10.4s|%(h)-10s|%(h)-6.4s|", "      10.0|10.0.0.1  |10.0  |"),
+            // Cut between characters, never within what a character was escaped to.
+            ("%(U).5s|%(U)8.6s|%({X-ID}i).0s|", "/a b\\\"| /a b\\\"/||"),
+            ("%({remote_user}e).4s|%({remote_user}e).5s|", "j\\\"o\\xe9|j\\\"o\\xe9\\u2603|"),
+            ("%(D)010d|%(D)-9d|%(B)+d|%(T)5.3d|%(B)u|", "0002003004|2003004  |+7|  002|7|"),
+            ("%(nothing)4s|%(l)-3s|", "   -|-  |"),
             ("%(nothing)s %({x}y)s 100%%", "- - 100%"),
         ] {
             let mut line = Line::default();

@@ -54,7 +54,11 @@ impl Site {
                 NoApp::Raised(traceback) => WorkerError::Failed(traceback.into()),
             })?,
         };
-        WsgiHandler::new(py, app).map_err(|error| WorkerError::Failed(error.into()))
+        let handler =
+            WsgiHandler::new(py, app).map_err(|error| WorkerError::Failed(error.into()))?;
+        let is_logged = self.settings.accesslog.is_some();
+        let variables = self.settings.access_log_format.environ_variables();
+        Ok(handler.log_environ(variables.filter(|_| is_logged)))
     }
 
     /// Settings and logs for the next workers; the logs change at once, or nothing does.

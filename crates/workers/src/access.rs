@@ -1,6 +1,7 @@
 //! What is known of a request once it has been answered.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rgunicorn_http1::RequestHead;
@@ -10,6 +11,9 @@ pub(crate) type LoggedHeader = (Box<[u8]>, Box<[u8]>);
 
 /// Fields of a response that are kept until it is logged.
 pub(crate) type LoggedHeaders = Vec<LoggedHeader>;
+
+/// Name and value of what a handler noted.
+pub(crate) type Note = (Arc<str>, Box<str>);
 
 /// One answered request, as an access log or a counter sees it.
 #[derive(Debug)]
@@ -26,6 +30,9 @@ pub struct Record<'a> {
     /// The fields of the response, in the order of its head; empty unless
     /// [`Options::log_response_headers`](crate::Options::log_response_headers) asks for them.
     pub response_headers: &'a [LoggedHeader],
+    /// What the handler told about the request, by [`Client::note`](crate::Client::note). Of a WSGI
+    /// application: the variables of the environ that `WsgiHandler::log_environ` asks for.
+    pub notes: &'a [Note],
     /// When the handler was called.
     pub started: SystemTime,
     /// From then until the response lay with the kernel or in the connection's output buffer.
@@ -41,6 +48,7 @@ impl<'a> Record<'a> {
             status: 200,
             sent_bytes: 0,
             response_headers: &[],
+            notes: &[],
             started: SystemTime::UNIX_EPOCH,
             duration: Duration::ZERO,
         }

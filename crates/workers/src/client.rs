@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rgunicorn_arbiter::Address;
 use rgunicorn_http1::{Connection, RequestHead, ResponseHead, error_response};
 
-use crate::access::LoggedHeaders;
+use crate::access::{LoggedHeaders, Note};
 use crate::context::{Context, SLOW_REQUEST};
 use crate::handler::ConnectionError;
 use crate::output::Output;
@@ -46,6 +46,8 @@ struct Inner {
     listener: usize,
     /// Fields of the current response, if records are to carry them.
     logged_headers: LoggedHeaders,
+    /// What the handler told about the current request.
+    notes: Vec<Note>,
     output: Output,
     peer: Option<SocketAddr>,
     /// What the poller waits for on this socket, if it knows the socket.
@@ -218,6 +220,12 @@ impl Client {
             inner.status = status;
             inner.output.head.extend_from_slice(&error_response(status, message));
         }
+    }
+
+    /// Tells the log about this request: it finds this name and value in
+    /// [`Record::notes`](crate::Record::notes).
+    pub fn note(&mut self, name: Arc<str>, value: impl Into<Box<str>>) {
+        self.inner.notes.push((name, value.into()));
     }
 
     /// Blocks until more data can be taken.

@@ -31,6 +31,8 @@ mod spool;
 mod stream;
 mod timers;
 #[cfg(feature = "wsgi")]
+mod variables;
+#[cfg(feature = "wsgi")]
 mod wsgi;
 
 pub use access::{Record, RequestLog};

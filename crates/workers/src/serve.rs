@@ -59,6 +59,7 @@ pub(crate) fn serve_one<H: Handler, L: RequestLog>(
             status,
             sent_bytes,
             response_headers,
+            notes: client.notes(),
             started,
             duration,
         });

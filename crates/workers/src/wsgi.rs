@@ -17,12 +17,15 @@ use rgunicorn_wsgi::{App, AppError, Exchange, Local, Peer, Request, Scheme, form
 use crate::client::Client;
 use crate::handler::{ConnectionError, Handler, Outcome};
 use crate::python::raise_on_abort;
+use crate::variables::Variables;
 
 /// Calls a WSGI application, on the process's main thread, attached to Python for life.
 #[derive(Debug)]
 pub struct WsgiHandler {
     aborted: Arc<AtomicBool>,
     app: App,
+    /// Variables of the environ that the log wants to know.
+    logged: Vec<Arc<str>>,
 }
 
 impl WsgiHandler {
@@ -31,7 +34,16 @@ impl WsgiHandler {
     /// # Errors
     /// Not called on Python's main thread.
     pub fn new(py: Python<'_>, app: App) -> PyResult<Self> {
-        Ok(Self { aborted: raise_on_abort(py)?, app })
+        Ok(Self { aborted: raise_on_abort(py)?, app, logged: Vec::new() })
+    }
+
+    /// Notes these variables of the environ for the log, with the values that they have after the
+    /// request, also those that the application sets. Case does not matter. Those that are there
+    /// become [`Record::notes`](crate::Record::notes), as `str()` shows them. None by default.
+    #[must_use]
+    pub fn log_environ<N: Into<Arc<str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.logged = names.into_iter().map(Into::into).collect();
+        self
     }
 }
 
@@ -58,7 +70,11 @@ impl Handler for WsgiHandler {
             },
             has_body: head.body() != Framing::None,
         };
-        let (mut client, result) = self.app.call(request, client);
+        let mut variables = Variables::new(&self.logged);
+        let (mut client, result) = self.app.call_observed(request, client, &mut variables);
+        for (name, value) in variables.found() {
+            client.note(name, value);
+        }
         if let Err(error) = result {
             report(head, &error);
             if !error.is_complete() {

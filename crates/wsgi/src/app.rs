@@ -11,6 +11,7 @@ use crate::body::{self, Sequence};
 use crate::error::format_exception;
 use crate::exchange::Exchange;
 use crate::import;
+use crate::observer::Observer;
 use crate::options::EnvironOptions;
 use crate::request::Request;
 use crate::response::{Fault, Response};
@@ -75,6 +76,26 @@ impl App {
         E: Exchange + 'static,
         H: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
     {
+        self.call_observed(request, exchange, &mut ())
+    }
+
+    /// As [`call`](Self::call), with somebody who looks at it from Python's side.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    ///
+    /// # Panics
+    /// As [`call`](Self::call).
+    pub fn call_observed<'a, E, H>(
+        &self,
+        request: Request<'a, H>,
+        exchange: E,
+        observer: &mut impl Observer,
+    ) -> (E, Result<(), AppError>)
+    where
+        E: Exchange + 'static,
+        H: Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    {
         Python::attach(|py| {
             let idle = self.idle().pop();
             let prepared = idle.map_or_else(|| Workspace::new(py, &self.options), Ok);
@@ -92,7 +113,7 @@ impl App {
                 .map_err(Fault::Raised)
                 .and_then(|input| workspace.environ.build(py, request, input));
             let (exchange, mut response, result) = match environ {
-                Ok(environ) => self.respond(&session, environ),
+                Ok(environ) => self.respond(&session, &environ, observer),
                 Err(fault) => {
                     let (response, exchange) = session.end(py);
                     (exchange, response, Err(fault))
@@ -111,13 +132,15 @@ impl App {
     fn respond<E: Exchange + 'static>(
         &self,
         session: &Session<E>,
-        environ: Bound<'_, PyDict>,
+        environ: &Bound<'_, PyDict>,
+        observer: &mut impl Observer,
     ) -> (E, Box<Response>, Result<(), Fault>) {
         let py = environ.py();
         let start_response = session.start_response.bind(py);
         let iterable = match self.callable.bind(py).call1((environ, start_response)) {
             Ok(iterable) => iterable,
             Err(error) => {
+                observer.after(environ);
                 let (response, exchange) = session.end(py);
                 return (exchange, response, Err(Fault::Raised(error)));
             }
@@ -125,9 +148,11 @@ impl App {
         if let Some(sequence) = Sequence::of(&iterable) {
             let (mut response, mut exchange) = session.end(py);
             let result = sequence.send(&mut response, &mut exchange);
+            observer.after(environ);
             return (exchange, response, result);
         }
         let sent = session.call.send_iterable(&iterable);
+        observer.after(environ);
         // PEP 3333: whatever happened, and before the application hears of another request.
         let closed = body::close(&iterable);
         let (response, exchange) = session.end(py);

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use rgunicorn_http1::{Connection, Event, Headers, Peer, ProtocolError, RequestHead, ResponseHead};
 
 use super::{Client, Inner};
-use crate::access::{LoggedHeader, LoggedHeaders};
+use crate::access::{LoggedHeader, LoggedHeaders, Note};
 use crate::context::Context;
 use crate::handler::ConnectionError;
 use crate::output::Output;
@@ -65,6 +65,7 @@ impl Client {
             http,
             listener,
             logged_headers: LoggedHeaders::new(),
+            notes: Vec::new(),
             output: Output::default(),
             peer,
             registered: None,
@@ -225,6 +226,11 @@ impl Client {
         &self.inner.logged_headers
     }
 
+    /// What the handler told about the request.
+    pub(crate) fn notes(&self) -> &[Note] {
+        &self.inner.notes
+    }
+
     /// An idle connection owns no buffer: the worker's only one is lent to the connection that
     /// is being answered, and comes back when all of it is sent.
     pub(crate) fn swap_buffer(&mut self, spare: &mut BytesMut) {
@@ -275,6 +281,7 @@ impl Client {
         self.inner.output.release();
         self.inner.status = 0;
         self.inner.logged_headers.clear();
+        self.inner.notes.clear();
         Ok(())
     }
 }
