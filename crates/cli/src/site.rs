@@ -248,7 +248,8 @@ fn max_requests(settings: &Settings) -> Option<u64> {
 
 /// `rgunicorn: master [shop]`: also scripts that look for `gunicorn: master` find it.
 pub(crate) fn show_title(role: &str, settings: &Settings) {
-    let name = settings.proc_name.as_ref().unwrap_or(&settings.wsgi_app);
+    let default = settings.default_proc_name.as_ref().unwrap_or(&settings.wsgi_app);
+    let name = settings.proc_name.as_ref().unwrap_or(default);
     proctitle::set(&format!("rgunicorn: {role} [{name}]"));
 }
 

@@ -270,7 +270,8 @@ fn a_trusted_proxy_tells_the_scheme() {
 
 #[test]
 fn processes_have_titles() {
-    let temporary = directory(&[("shop.py", SCHEME)]);
+    let mall = "default_proc_name = 'mall'\n";
+    let temporary = directory(&[("shop.py", SCHEME), ("mall.conf.py", mall)]);
     let server = Server::start(temporary.path(), command(), &["shop:app", "--name", "corner"]);
     let title = |pid: u32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
@@ -282,6 +283,9 @@ fn processes_have_titles() {
     assert_eq!(server.get("/"), "http");
     assert_eq!(title(server.pid()), "rgunicorn: master [corner]");
     assert_eq!(title(server.workers()[0]), "rgunicorn: worker [corner]");
+    let shared = Server::start(temporary.path(), command(), &["shop:app", "-c", "mall.conf.py"]);
+    assert_eq!(shared.get("/"), "http");
+    assert_eq!(title(shared.workers()[0]), "rgunicorn: worker [mall]");
     let (status, log) = server.stop(Signal::SIGTERM);
     assert!(status.success(), "{log:?}");
 }

@@ -74,6 +74,8 @@ pub struct Settings {
     pub check_config: bool,
     /// The config file; `None` is `./gunicorn.conf.py` if that exists.
     pub config: Option<ConfigLocation>,
+    /// What the processes are called without `proc_name`; `None` is the application.
+    pub default_proc_name: Option<String>,
     /// Where the error log goes.
     pub errorlog: LogTarget,
     /// The peers whose `secure_scheme_headers` count.
@@ -149,6 +151,7 @@ impl Default for Settings {
             chdir: PathBuf::from("."),
             check_config: false,
             config: None,
+            default_proc_name: None,
             errorlog: LogTarget::Standard,
             forwarded_allow_ips: ForwardedAllowIps::default(),
             graceful_timeout: Duration::from_secs(30),

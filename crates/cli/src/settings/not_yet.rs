@@ -22,7 +22,6 @@ pub static NOT_YET: &[NotYet] = &[
     row("control_socket_disable", &["--no-control-socket"], Takes::Nothing, "False"),
     row("control_socket_mode", &["--control-socket-mode"], Takes::One("INT"), "384"),
     row("daemon", &["-D", "--daemon"], Takes::Nothing, "False"),
-    row("default_proc_name", &[], Takes::One("STRING"), "'gunicorn'"),
     row("dirty_apps", &["--dirty-app"], Takes::Many("STRING"), "[]"),
     row("dirty_graceful_timeout", &["--dirty-graceful-timeout"], Takes::One("INT"), "30"),
     row("dirty_threads", &["--dirty-threads"], Takes::One("INT"), "1"),

@@ -537,6 +537,20 @@ pub static SETTINGS: &[Definition] = &[
         doc: "`rgunicorn: master [NAME]` and `rgunicorn: worker [NAME]`. The title takes the place of the command line, and is cut to its length.",
     },
     Definition {
+        name: "default_proc_name",
+        section: Section::ServerMechanics,
+        flags: &[],
+        takes: Takes::One("STRING"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.default_proc_name = name(raw)?;
+            Ok(())
+        },
+        show: |settings| optional(settings.default_proc_name.as_ref()),
+        help: "Name of the processes if `proc_name` gives none.",
+        doc: "gunicorn's internal setting, for config files that several applications share. The application if not given.",
+    },
+    Definition {
         name: "accesslog",
         section: Section::Logging,
         flags: &["--access-logfile"],

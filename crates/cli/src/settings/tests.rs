@@ -97,6 +97,7 @@ fn values_that_are_right() {
         ("forwarded_allow_ips", text(""), |s| s.forwarded_allow_ips.to_string() == "[]"),
         ("proc_name", text("shop"), |s| s.proc_name.as_deref() == Some("shop")),
         ("proc_name", Raw::None, |s| s.proc_name.is_none()),
+        ("default_proc_name", text("mall"), |s| s.default_proc_name.as_deref() == Some("mall")),
         ("secure_scheme_headers", Raw::Map(vec![(text("X-Tls"), text("on"))]), |s| {
             s.secure_scheme_headers == [("X-Tls".into(), "on".into())]
         }),
@@ -184,6 +185,7 @@ fn values_that_are_wrong() {
              the network is \"10.0.0.0/8\"",
         ),
         ("proc_name", text("a\nb"), r"'a\nb'", "a name, or None"),
+        ("default_proc_name", Raw::Int(3), "3", "a name, or None"),
         (
             "secure_scheme_headers",
             Raw::Map(vec![(text("X-Tls"), Raw::Int(1))]),
