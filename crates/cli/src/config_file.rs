@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyList, PyModule, PyString, PyTuple};
-use rgunicorn_wsgi::format_exception;
+use rgunicorn_wsgi::{SystemExit, format_exception};
 
 use crate::settings::{ConfigLocation, HOOKS, Layer, NOT_YET, Origin, Raw, SETTINGS, SettingError};
 
@@ -12,6 +12,15 @@ use crate::settings::{ConfigLocation, HOOKS, Layer, NOT_YET, Origin, Raw, SETTIN
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigFileError {
+    /// The file, or the import of the module, raised `SystemExit`.
+    #[error("{} exits with code {}{}", .origin.display(), .exit.code,
+            .exit.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default())]
+    Exit {
+        /// What it asks for.
+        exit: SystemExit,
+        /// The file, or the module's name.
+        origin: PathBuf,
+    },
     /// There is no such file; gunicorn's words.
     #[error("'{}' doesn't exist", .0.display())]
     Missing(PathBuf),
@@ -56,6 +65,9 @@ pub fn load(py: Python<'_>, location: &ConfigLocation) -> Result<Layer, ConfigFi
     };
     globals.and_then(|globals| Ok(settings_of(&globals, &origin)??)).map_err(|error| match error {
         ExecuteError::Python(error) => {
+            if let Some(exit) = SystemExit::of(py, &error) {
+                return ConfigFileError::Exit { exit, origin };
+            }
             let traceback = format_exception(py, &error).trim_end().to_owned();
             ConfigFileError::Raised { traceback, origin }
         }
@@ -252,8 +264,9 @@ mod tests {
         assert!(raised.ends_with("ZeroDivisionError: division by zero"), "{raised}");
         let syntax = loaded("workers =").unwrap_err();
         assert!(syntax.ends_with("SyntaxError: invalid syntax"), "{syntax}");
-        let exit = loaded("raise SystemExit(5)").unwrap_err();
-        assert!(exit.ends_with("SystemExit: 5"), "{exit}");
+        assert_eq!(loaded("raise SystemExit(5)").unwrap_err(), "FILE exits with code 5");
+        let exit = loaded("raise SystemExit('no secret')").unwrap_err();
+        assert_eq!(exit, "FILE exits with code 1: no secret");
     }
 
     #[test]

@@ -28,8 +28,10 @@ mod site;
 /// It returns in the arbiter and in each of its workers: end the process in both.
 pub fn run(arguments: Vec<OsString>) -> u8 {
     serve::run(arguments).unwrap_or_else(|failure| {
-        // With standard error closed there is nobody to tell; the status remains.
-        writeln!(io::stderr(), "{}", failure.message).ok();
+        if !failure.message.is_empty() {
+            // With standard error closed there is nobody to tell; the status remains.
+            writeln!(io::stderr(), "{}", failure.message).ok();
+        }
         failure.exit_code
     })
 }

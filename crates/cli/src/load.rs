@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use pyo3::Python;
+use rgunicorn_wsgi::SystemExit;
 
 use crate::args::{self, Invocation, UsageError};
 use crate::config_file::{self, ConfigFileError};
@@ -67,9 +68,10 @@ pub struct Loaded {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// For standard error, to be followed by a newline.
+    /// For standard error, to be followed by a newline; nothing if it is empty.
     pub message: String,
-    /// The program's status: 2 for a wrong command line, 1 for everything else.
+    /// The program's status: 2 for a wrong command line, what `SystemExit` asks for, or 1 for
+    /// everything else.
     pub exit_code: u8,
 }
 
@@ -204,9 +206,12 @@ impl Failure {
     }
 
     /// The message without the form that a terminal is given.
-    pub(crate) fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> String {
         let reason = self.message.trim_start();
-        reason.strip_prefix("Error: ").unwrap_or(reason)
+        match reason.strip_prefix("Error: ").unwrap_or(reason) {
+            "" => format!("the config file exits with code {}", self.exit_code),
+            reason => reason.to_owned(),
+        }
     }
 }
 
@@ -226,9 +231,19 @@ impl From<ConfigFileError> for Failure {
     fn from(error: ConfigFileError) -> Self {
         match error {
             // The exception speaks for itself, and its traceback is long enough.
+            ConfigFileError::Exit { exit, .. } => exit.into(),
             ConfigFileError::Raised { .. } => Self { message: error.to_string(), exit_code: 1 },
             _ => Self::error(&error.to_string()),
         }
+    }
+}
+
+impl From<SystemExit> for Failure {
+    /// As `python` ends: with the message alone, or without a word.
+    fn from(exit: SystemExit) -> Self {
+        // The kernel too takes the lowest eight bits and no more (exit(3)).
+        let [exit_code, ..] = exit.code.to_le_bytes();
+        Self { message: exit.message.unwrap_or_default(), exit_code }
     }
 }
 

@@ -51,6 +51,7 @@ fn check_config(launch: &Launch, settings: &Settings) -> Result<u8, Failure> {
     });
     match loaded {
         Ok(_) => Ok(0),
+        Err(NoApp::Exit { exit, .. }) => Err(exit.into()),
         Err(NoApp::Fault(reason) | NoApp::Raised(reason)) => {
             let message = format!("\nError while loading the application:\n\n{reason}");
             Err(Failure { message, exit_code: 1 })
@@ -86,12 +87,13 @@ fn release_interrupt() -> Result<(), Failure> {
 }
 
 /// `--preload`: the application is there before anything is bound, and a failure ends the start
-/// with its traceback and status 1, as under gunicorn.
+/// with its traceback and status 1, as under gunicorn; an application that exits is not contradicted.
 fn preload(launch: &Launch, settings: &Settings) -> Result<Preloaded, Failure> {
     embed::initialize(launch.arguments())?;
     release_interrupt()?;
     let preloaded = Python::attach(|py| Preloaded::load(py, settings));
     preloaded.map_err(|error| match error {
+        NoApp::Exit { exit, .. } => exit.into(),
         NoApp::Fault(reason) => Failure::error(&reason),
         NoApp::Raised(traceback) => Failure { message: traceback, exit_code: 1 },
     })

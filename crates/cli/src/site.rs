@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use pyo3::prelude::*;
 use rgunicorn_arbiter::{Options, ReloadError, Worker, WorkerError, WorkerProcess};
 use rgunicorn_workers::{Server, WsgiHandler};
-use rgunicorn_wsgi::{App, EnvironOptions, LoadError, Spec};
+use rgunicorn_wsgi::{App, EnvironOptions, LoadError, Spec, SystemExit};
 
 use crate::environment::Environment;
 use crate::load::{Command, Launch, Loaded, enter, load};
@@ -51,7 +51,11 @@ impl Site {
             Some(preloaded) => preloaded.app,
             None => load_app(py, &self.settings).map_err(|error| match error {
                 NoApp::Fault(reason) => WorkerError::AppLoad(reason.into()),
-                NoApp::Raised(traceback) => WorkerError::Failed(traceback.into()),
+                // Whatever its code: a worker that ends in its boot has failed, and why is worth a
+                // line. Under gunicorn it is started again and again, without a word.
+                NoApp::Exit { traceback, .. } | NoApp::Raised(traceback) => {
+                    WorkerError::Failed(traceback.into())
+                }
             })?,
         };
         let handler =
@@ -67,7 +71,7 @@ impl Site {
             Ok(Command::Serve(loaded)) => *loaded,
             // The arguments are those of the start, which asked for a server.
             Ok(Command::Print(_)) => return Ok(None),
-            Err(failure) => return Err(ReloadError::new(failure.reason().to_owned())),
+            Err(failure) => return Err(ReloadError::new(failure.reason())),
         };
         self.logs.replace(Logs::open(&loaded.settings).map_err(ReloadError::new)?);
         Ok(Some(loaded))
@@ -178,13 +182,17 @@ pub(crate) enum NoApp {
     Fault(String),
     /// A module raised an exception, whose traceback this is: gunicorn's exit code 3.
     Raised(String),
+    /// A module raised `SystemExit`.
+    Exit { exit: SystemExit, traceback: String },
 }
 
 impl From<LoadError> for NoApp {
     fn from(error: LoadError) -> Self {
-        match error.traceback() {
-            Some(traceback) => Self::Raised(traceback.trim_end().to_owned()),
-            None => Self::Fault(error.to_string()),
+        let traceback = error.traceback().map(|traceback| traceback.trim_end().to_owned());
+        match (error.system_exit(), traceback) {
+            (Some(exit), Some(traceback)) => Self::Exit { exit: exit.clone(), traceback },
+            (None, Some(traceback)) => Self::Raised(traceback),
+            (_, None) => Self::Fault(error.to_string()),
         }
     }
 }

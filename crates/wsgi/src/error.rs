@@ -60,13 +60,7 @@ impl AppError {
     /// integer, as in a script.
     pub fn system_exit(&self) -> Option<i32> {
         let error = self.exception()?;
-        Python::attach(|py| {
-            if !error.is_instance_of::<PySystemExit>(py) {
-                return None;
-            }
-            let code = error.value(py).getattr("code").ok()?;
-            Some(if code.is_none() { 0 } else { code.extract().unwrap_or(1) })
-        })
+        Python::attach(|py| SystemExit::of(py, error)).map(|exit| exit.code)
     }
 
     fn exception(&self) -> Option<&PyErr> {
@@ -116,6 +110,44 @@ impl Violation {
     }
 }
 
+/// What `SystemExit` asks of a program.
+///
+/// ```
+/// use rgunicorn_wsgi::SystemExit;
+/// use rgunicorn_wsgi::pyo3::{Python, exceptions::PySystemExit};
+///
+/// Python::initialize();
+/// let exit = Python::attach(|py| {
+///     SystemExit::of(py, &PySystemExit::new_err("no database"))
+/// }).unwrap();
+/// assert_eq!((exit.code, exit.message.as_deref()), (1, Some("no database")));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SystemExit {
+    /// The exit code: 0 for none, 1 with a message.
+    pub code: i32,
+    /// What `python` prints on standard error then: a code that is no integer.
+    pub message: Option<String>,
+}
+
+impl SystemExit {
+    /// What this exception asks for, if it is a `SystemExit`.
+    pub fn of(py: Python<'_>, error: &PyErr) -> Option<Self> {
+        if !error.is_instance_of::<PySystemExit>(py) {
+            return None;
+        }
+        let code = error.value(py).getattr("code").ok()?;
+        if code.is_none() {
+            return Some(Self { code: 0, message: None });
+        }
+        Some(match code.extract() {
+            Ok(code) => Self { code, message: None },
+            Err(_) => Self { code: 1, message: Some(code.to_string()) },
+        })
+    }
+}
+
 /// Why an application could not be loaded.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -126,6 +158,8 @@ pub enum LoadError {
     /// The module, or the factory in it, raised an exception.
     #[error("{message}")]
     Raised {
+        /// What the exception asks for, if it is a `SystemExit`.
+        exit: Option<SystemExit>,
         /// The exception on one line, such as `ModuleNotFoundError: No module named 'x'`.
         message: String,
         /// The traceback as Python prints it.
@@ -147,8 +181,20 @@ impl LoadError {
         }
     }
 
+    /// What the module or the factory asks for, if it raised `SystemExit`.
+    pub fn system_exit(&self) -> Option<&SystemExit> {
+        match self {
+            Self::Application(_) => None,
+            Self::Raised { exit, .. } => exit.as_ref(),
+        }
+    }
+
     pub(crate) fn raised(py: Python<'_>, error: &PyErr) -> Self {
-        Self::Raised { message: error.to_string(), traceback: format_exception(py, error) }
+        Self::Raised {
+            exit: SystemExit::of(py, error),
+            message: error.to_string(),
+            traceback: format_exception(py, error),
+        }
     }
 }
 

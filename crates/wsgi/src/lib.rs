@@ -25,7 +25,7 @@ mod target;
 pub use pyo3;
 
 pub use crate::app::App;
-pub use crate::error::{AppError, LoadError, Violation, format_exception};
+pub use crate::error::{AppError, LoadError, SystemExit, Violation, format_exception};
 pub use crate::exchange::Exchange;
 pub use crate::import::{Spec, SpecError};
 pub use crate::observer::Observer;
