@@ -171,6 +171,7 @@ impl Preloaded {
                         forked without them"
             );
         }
+        python::import_late_modules(py);
         python::freeze(py).map_err(raised)?;
         Ok(Self { app, environment })
     }

@@ -63,12 +63,13 @@ fn a_reload_that_cannot_open_its_log_changes_nothing() {
     }
 }
 
-const PRELOADED: &str = "import gc, os\n\
+const PRELOADED: &str = "import gc, os, sys\n\
     IMPORTED_IN = os.getpid()\n\
     def app(environ, start_response):\n    \
         start_response('200 OK', [])\n    \
         frozen = gc.get_freeze_count() > 1000\n    \
-        return [f'{IMPORTED_IN} {os.getpid()} {frozen}'.encode()]\n";
+        late = 'encodings.idna' in sys.modules\n    \
+        return [f'{IMPORTED_IN} {os.getpid()} {frozen} {late}'.encode()]\n";
 
 #[test]
 fn the_application_is_loaded_once_for_all_workers() {
@@ -77,10 +78,10 @@ fn the_application_is_loaded_once_for_all_workers() {
         Server::start(temporary.path(), command(), &["shop:app", "--preload", "-w", "2"]);
     let arbiter = server.pid().to_string();
     let answer = server.get("/");
-    let [imported, worker, frozen] = answer.split(' ').collect::<Vec<_>>()[..] else {
+    let [imported, worker, frozen, late] = answer.split(' ').collect::<Vec<_>>()[..] else {
         panic!("{answer}");
     };
-    assert_eq!((imported, frozen), (arbiter.as_str(), "True"));
+    assert_eq!((imported, frozen, late), (arbiter.as_str(), "True", "True"));
     assert_ne!(worker, arbiter);
 
     server.signal(Signal::SIGHUP);
