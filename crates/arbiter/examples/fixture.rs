@@ -4,7 +4,7 @@
 //! `fixture WORKERS FILE OPTION...`, where an option is an address to listen at, or `NAME=VALUE`.
 //!
 //! The first word of FILE says how a worker boots: `boot` fails, `app` has no application, `panic`
-//! panics, `slow` never gets ready, `early` receives SIGTERM before it has handlers of its own,
+//! panics, `full` cannot even be forked, `slow` never gets ready, `early` receives SIGTERM before it has handlers of its own,
 //! anything else succeeds. Further words are the options after a reload, if there are any.
 //!
 //! A client sends one byte: `p` asks for the pid, `s` for the process's status, `l` for the number
@@ -24,6 +24,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::{fs, io, process, thread};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::{Gid, Uid, setgroups, setuid};
 use rgunicorn_arbiter::{
@@ -76,6 +77,8 @@ fn with_option(options: Options, word: &str) -> Result<Options, Box<dyn Error + 
     };
     Ok(match name {
         "bind_mode" => options.bind_mode(Some(u32::from_str_radix(value, 8)?)),
+        "boot_timeout" => options.boot_timeout(Some(Duration::from_secs(value.parse()?))),
+        "daemon" => options.daemon(value.parse()?),
         "group" => options.group(Some(value.parse()?)),
         "initgroups" => options.initgroups(value.parse()?),
         "pidfile" => options.pidfile(Some(value.into())),
@@ -182,8 +185,11 @@ impl Fixture {
 
 impl Forker for SignallingForker {
     fn fork(&mut self) -> io::Result<Fork> {
-        let fork = SystemForker.fork()?;
         let word = words(&self.file).into_iter().next();
+        if word.as_deref() == Some("full") {
+            return Err(io::Error::from_raw_os_error(Errno::EAGAIN as i32));
+        }
+        let fork = SystemForker.fork()?;
         if fork == Fork::Child && word.as_deref() == Some("early") {
             raise(Signal::SIGTERM)?;
         }

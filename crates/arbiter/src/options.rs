@@ -95,6 +95,22 @@ impl Options {
         self
     }
 
+    /// A worker that is not ready so long after its fork is replaced. `None`, or zero, never: a boot
+    /// may take as long as it likes, as with gunicorn. Default: never.
+    #[must_use]
+    pub fn boot_timeout(mut self, boot_timeout: Option<Duration>) -> Self {
+        self.plan.boot_timeout = boot_timeout.filter(|timeout| !timeout.is_zero());
+        self
+    }
+
+    /// Whether the arbiter runs in the background, so that SIGWINCH means to stop all workers, and
+    /// not that a terminal has changed its size. TTIN and HUP bring workers back. Default: no.
+    #[must_use]
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.plan.daemon = daemon;
+        self
+    }
+
     /// A worker that has been ready and gives no heartbeat for this long is replaced. `None`, or
     /// zero as gunicorn has it, never. Default: 30 seconds.
     #[must_use]

@@ -4,7 +4,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::{ExitStatus, Pid, RetireReason, Signal};
+use crate::cause::Ending;
+use crate::{Cause, ExitStatus, Pid, RetireReason, Signal};
 
 /// A line of the arbiter's log. `Display` gives the words, gunicorn's wherever it has them.
 #[derive(Debug)]
@@ -17,14 +18,36 @@ pub enum Report {
         /// Time until the next attempt.
         delay: Duration,
     },
+    /// A worker was not ready in time.
+    BootTimeout {
+        /// The worker.
+        pid: Pid,
+        /// The time that it had.
+        limit: Duration,
+    },
+    /// Workers die one after the other.
+    CrashLoop {
+        /// The one that ended last.
+        pid: Pid,
+        /// How it ended.
+        status: ExitStatus,
+        /// Why.
+        cause: Cause,
+        /// How many there were.
+        deaths: u32,
+        /// Time from the first to the last.
+        within: Duration,
+        /// Time until the next attempt.
+        delay: Duration,
+    },
     /// A worker ended; nothing is said of a success.
     Exited {
         /// The worker that ended.
         pid: Pid,
         /// How.
         status: ExitStatus,
-        /// Why this arbiter made it end, if it did.
-        reason: Option<KillReason>,
+        /// Why.
+        cause: Cause,
     },
     /// No process could be made for a worker.
     ForkFailed {
@@ -42,6 +65,8 @@ pub enum Report {
     Handling(Signal),
     /// A reload begins.
     HangUp,
+    /// WINCH came, and the arbiter is not in the background.
+    NotDaemonized,
     /// Why the arbiter ends with an error.
     Reason(Halt),
     /// The new workers could not boot, the old ones serve on.
@@ -50,8 +75,8 @@ pub enum Report {
         pid: Pid,
         /// How it ended.
         status: ExitStatus,
-        /// Why this arbiter made it end, if it did.
-        reason: Option<KillReason>,
+        /// Why.
+        cause: Cause,
     },
     /// All new workers serve, and no old one does.
     ReloadCompleted,
@@ -66,6 +91,8 @@ pub enum Report {
     },
     /// The arbiter ends.
     ShuttingDown(Halt),
+    /// WINCH came, and all workers are to stop.
+    StoppingWorkers,
     /// A process ended that is no worker: the arbiter is process 1 and inherits orphans.
     Stranger {
         /// The process that ended.
@@ -77,6 +104,10 @@ pub enum Report {
     Timeout {
         /// The worker.
         pid: Pid,
+        /// Time since its last sign of life.
+        silence: Duration,
+        /// The longest that there may be.
+        limit: Duration,
     },
     /// A signal asks for what the arbiter does not do.
     Unsupported(Signal),
@@ -96,29 +127,6 @@ pub enum Halt {
     Asked,
     /// No worker has ever booted.
     Boot,
-}
-
-/// Why an arbiter made a worker end that did not do so by itself. `Display` gives the setting.
-///
-/// ```
-/// assert_eq!(rgunicorn_arbiter::KillReason::GracefulTimeout.to_string(), "graceful_timeout");
-/// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum KillReason {
-    /// It was asked to stop and did not finish in time.
-    GracefulTimeout,
-    /// It gave no sign of life.
-    Timeout,
-}
-
-impl fmt::Display for KillReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::GracefulTimeout => "graceful_timeout",
-            Self::Timeout => "timeout",
-        })
-    }
 }
 
 /// How much a [`Report`] matters, with gunicorn's levels.
@@ -156,26 +164,28 @@ impl Report {
             | Self::HangUp
             | Self::ReloadCompleted
             | Self::ReloadSuperseded
-            | Self::ShuttingDown(Halt::Asked) => Severity::Info,
-            Self::RetireAsked { .. }
+            | Self::ShuttingDown(Halt::Asked)
+            | Self::StoppingWorkers => Severity::Info,
+            Self::NotDaemonized
+            | Self::RetireAsked { .. }
             | Self::Stranger { .. }
-            | Self::Unsupported(Signal::Winch)
             | Self::Workers(_) => Severity::Debug,
             Self::BackingOff { .. }
             | Self::GracefulTimeout { .. }
             | Self::Unsupported(_)
             | Self::WorkersMax(_) => Severity::Warning,
-            Self::Exited { status, reason, .. } => match *status {
-                ExitStatus::Exited(_) => Severity::Error,
-                ExitStatus::Signaled(SIGTERM) => Severity::Info,
-                ExitStatus::Signaled(SIGKILL) if reason.is_none() => Severity::Error,
-                ExitStatus::Signaled(_) => Severity::Warning,
+            Self::Exited { status, cause, .. } => match (*status, cause) {
+                (ExitStatus::Signaled(SIGTERM), _) => Severity::Info,
+                (ExitStatus::Signaled(SIGKILL), Cause::Arbiter(_)) => Severity::Warning,
+                (ExitStatus::Exited(_) | ExitStatus::Signaled(SIGKILL), _) => Severity::Error,
+                (ExitStatus::Signaled(_), _) => Severity::Warning,
             },
-            Self::ForkFailed { .. }
+            Self::CrashLoop { .. }
+            | Self::ForkFailed { .. }
             | Self::Reason(_)
             | Self::ReloadAbandoned { .. }
             | Self::ShuttingDown(_) => Severity::Error,
-            Self::Timeout { .. } => Severity::Critical,
+            Self::BootTimeout { .. } | Self::Timeout { .. } => Severity::Critical,
         }
     }
 }
@@ -185,50 +195,75 @@ impl fmt::Display for Report {
         match self {
             Self::BackingOff { pid, delay } => write!(
                 f,
-                "Worker (pid:{pid}) ended too soon after its start; the next start is in {} s.",
-                delay.as_secs_f32()
+                "Worker (pid:{pid}) ended too soon after its start; the next start is in {}.",
+                Seconds(*delay)
             ),
-            Self::Exited { pid, status, reason } => {
+            Self::BootTimeout { pid, limit } => write!(
+                f,
+                "WORKER TIMEOUT (pid:{pid}): not ready after {}, its boot_timeout",
+                Seconds(*limit)
+            ),
+            Self::CrashLoop { pid, status, cause, deaths, within, delay } => write!(
+                f,
+                "Crash loop: {deaths} workers within {} did not last, the last one (pid:{pid}) \
+                 ended by {}; the next start is in {}.",
+                Seconds(*within),
+                Ending(*status, *cause),
+                Seconds(*delay)
+            ),
+            Self::Exited { pid, status, cause } => {
                 match *status {
                     ExitStatus::Exited(_) => write!(f, "Worker (pid:{pid}) exited with {status}.")?,
                     ExitStatus::Signaled(_) => write!(f, "Worker (pid:{pid}) was sent {status}!")?,
                 }
-                match (reason, *status) {
-                    (Some(reason), _) => write!(f, " Reason: {reason}."),
-                    (None, ExitStatus::Signaled(SIGKILL)) => f.write_str(" Perhaps out of memory?"),
-                    (None, _) => Ok(()),
+                match (cause, *status) {
+                    (Cause::Arbiter(reason), _) => write!(f, " Reason: {reason}."),
+                    (Cause::OutOfMemory, _) => f.write_str(
+                        " Perhaps out of memory? Yes: it was the kernel's out-of-memory killer.",
+                    ),
+                    (Cause::Other, ExitStatus::Signaled(SIGKILL)) => f.write_str(
+                        " Neither by this server nor by the kernel's out-of-memory killer.",
+                    ),
+                    (Cause::Unknown, ExitStatus::Signaled(SIGKILL)) => {
+                        f.write_str(" Perhaps out of memory?")
+                    }
+                    (Cause::Other | Cause::Unknown, _) => Ok(()),
                 }
             }
             Self::ForkFailed { error, delay } => write!(
                 f,
-                "Cannot fork a worker: {error}; the next attempt is in {} s.",
-                delay.as_secs_f32()
+                "Cannot fork a worker: {error}; the next attempt is in {}.",
+                Seconds(*delay)
             ),
             Self::GracefulTimeout { pid } => write!(f, "Worker graceful timeout (pid:{pid})"),
             Self::Handling(signal) => write!(f, "Handling signal: {signal}"),
             Self::HangUp => f.write_str("Hang up: Master"),
+            Self::NotDaemonized => f.write_str("SIGWINCH ignored. Not daemonized"),
             Self::Reason(Halt::AppLoad) => f.write_str("Reason: App failed to load."),
             Self::Reason(Halt::Boot) => f.write_str("Reason: Worker failed to boot."),
             Self::Reason(Halt::Asked) => f.write_str("Reason: Asked to stop."),
-            Self::ReloadAbandoned { pid, status, reason } => {
-                write!(f, "Reload abandoned: the new worker (pid:{pid}) failed to boot, by ")?;
-                match reason {
-                    Some(reason) => write!(f, "{reason}")?,
-                    None => write!(f, "{status}")?,
-                }
-                f.write_str("; what served before serves on.")
-            }
+            Self::ReloadAbandoned { pid, status, cause } => write!(
+                f,
+                "Reload abandoned: the new worker (pid:{pid}) failed to boot, by {}; \
+                 what served before serves on.",
+                Ending(*status, *cause)
+            ),
             Self::ReloadCompleted => f.write_str("Reload completed."),
             Self::ReloadSuperseded => f.write_str("Reload begins anew."),
             Self::RetireAsked { pid, reason } => {
                 write!(f, "Worker (pid:{pid}) asks for a successor: {reason}")
             }
             Self::ShuttingDown(_) => f.write_str("Shutting down: Master"),
+            Self::StoppingWorkers => f.write_str("graceful stop of workers"),
             Self::Stranger { pid, status } => {
                 write!(f, "Reaped unknown child process (pid:{pid}, status:{status})")
             }
-            Self::Timeout { pid } => write!(f, "WORKER TIMEOUT (pid:{pid})"),
-            Self::Unsupported(Signal::Winch) => f.write_str("SIGWINCH ignored. Not daemonized"),
+            Self::Timeout { pid, silence, limit } => write!(
+                f,
+                "WORKER TIMEOUT (pid:{pid}): silent for {}, and timeout is {}",
+                Seconds(*silence),
+                Seconds(*limit)
+            ),
             Self::Unsupported(signal) => write!(
                 f,
                 "{} signal ignored: it is not supported yet.",
@@ -242,18 +277,33 @@ impl fmt::Display for Report {
     }
 }
 
+/// Shows a time in seconds and tenths, if there are any.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = (self.0.as_millis() + 50) / 100;
+        match tenths % 10 {
+            0 => write!(f, "{} s", tenths / 10),
+            rest => write!(f, "{}.{rest} s", tenths / 10),
+        }
+    }
+}
+
 const SIGKILL: i32 = nix::sys::signal::Signal::SIGKILL as i32;
 const SIGTERM: i32 = nix::sys::signal::Signal::SIGTERM as i32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::KillReason;
 
     /// Operators search their logs for these.
     #[test]
     fn words_and_levels_of_gunicorn() {
         let pid = Pid::from_raw(7);
-        let exited = |status, reason| Report::Exited { pid, status, reason };
+        let exited = |status, cause| Report::Exited { pid, status, cause };
+        let seconds = Duration::from_secs;
         let by = ExitStatus::Signaled;
         for (report, severity, words) in [
             (Report::Handling(Signal::Ttin), Severity::Info, "Handling signal: ttin"),
@@ -262,31 +312,66 @@ mod tests {
             (Report::ShuttingDown(Halt::Boot), Severity::Error, "Shutting down: Master"),
             (Report::Reason(Halt::Boot), Severity::Error, "Reason: Worker failed to boot."),
             (Report::Reason(Halt::AppLoad), Severity::Error, "Reason: App failed to load."),
-            (Report::Timeout { pid }, Severity::Critical, "WORKER TIMEOUT (pid:7)"),
+            (
+                Report::Timeout { pid, silence: Duration::from_millis(30_449), limit: seconds(30) },
+                Severity::Critical,
+                "WORKER TIMEOUT (pid:7): silent for 30.4 s, and timeout is 30 s",
+            ),
+            (
+                Report::BootTimeout { pid, limit: seconds(10) },
+                Severity::Critical,
+                "WORKER TIMEOUT (pid:7): not ready after 10 s, its boot_timeout",
+            ),
+            (
+                Report::CrashLoop {
+                    pid,
+                    status: ExitStatus::APP_LOAD_ERROR,
+                    cause: Cause::Other,
+                    deaths: 3,
+                    within: seconds(3),
+                    delay: seconds(4),
+                },
+                Severity::Error,
+                "Crash loop: 3 workers within 3 s did not last, the last one (pid:7) ended by code \
+                 4: the application cannot be loaded; the next start is in 4 s.",
+            ),
+            (
+                exited(by(SIGKILL), Cause::OutOfMemory),
+                Severity::Error,
+                "Worker (pid:7) was sent SIGKILL! Perhaps out of memory? \
+                 Yes: it was the kernel's out-of-memory killer.",
+            ),
+            (
+                exited(by(SIGKILL), Cause::Other),
+                Severity::Error,
+                "Worker (pid:7) was sent SIGKILL! \
+                 Neither by this server nor by the kernel's out-of-memory killer.",
+            ),
+            (Report::StoppingWorkers, Severity::Info, "graceful stop of workers"),
             (Report::Workers(4), Severity::Debug, "4 workers"),
             (
-                exited(ExitStatus::BOOT_ERROR, None),
+                exited(ExitStatus::BOOT_ERROR, Cause::Unknown),
                 Severity::Error,
                 "Worker (pid:7) exited with code 3.",
             ),
-            (exited(by(SIGTERM), None), Severity::Info, "Worker (pid:7) was sent SIGTERM!"),
-            (exited(by(11), None), Severity::Warning, "Worker (pid:7) was sent SIGSEGV!"),
             (
-                exited(by(SIGKILL), None),
+                exited(by(SIGTERM), Cause::Unknown),
+                Severity::Info,
+                "Worker (pid:7) was sent SIGTERM!",
+            ),
+            (exited(by(11), Cause::Unknown), Severity::Warning, "Worker (pid:7) was sent SIGSEGV!"),
+            (
+                exited(by(SIGKILL), Cause::Unknown),
                 Severity::Error,
                 "Worker (pid:7) was sent SIGKILL! Perhaps out of memory?",
             ),
             // Ours: nobody need look for a lack of memory.
             (
-                exited(by(SIGKILL), Some(KillReason::Timeout)),
+                exited(by(SIGKILL), Cause::Arbiter(KillReason::Timeout)),
                 Severity::Warning,
                 "Worker (pid:7) was sent SIGKILL! Reason: timeout.",
             ),
-            (
-                Report::Unsupported(Signal::Winch),
-                Severity::Debug,
-                "SIGWINCH ignored. Not daemonized",
-            ),
+            (Report::NotDaemonized, Severity::Debug, "SIGWINCH ignored. Not daemonized"),
             (
                 Report::Unsupported(Signal::Usr2),
                 Severity::Warning,

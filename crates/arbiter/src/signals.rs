@@ -38,7 +38,7 @@ pub enum Signal {
     Usr1,
     /// SIGUSR2: replace the program; not supported.
     Usr2,
-    /// SIGWINCH: stop the workers of a daemon; not supported.
+    /// SIGWINCH: stop the workers of a daemon.
     Winch,
 }
 

@@ -8,6 +8,7 @@ mod event;
 mod heartbeat;
 mod reload;
 mod signal;
+mod streak;
 mod succession;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -17,7 +18,8 @@ use std::time::Duration;
 use self::child::{Child, State, back_off};
 pub use self::event::{Action, Event, Plan};
 use self::reload::Renewal;
-use crate::{Command, ExitStatus, Halt, Moment, Options, Pid, Report, WorkerId};
+use self::streak::Streak;
+use crate::{Cause, Command, ExitStatus, Halt, Moment, Options, Pid, Report, WorkerId};
 
 /// Keeps a number of workers alive, in thought: see [`Event`] and [`Action`].
 ///
@@ -53,6 +55,8 @@ pub struct Supervisor {
     look_at: Option<Moment>,
     /// Heartbeats older than this count as made then.
     armed: Moment,
+    /// Deaths that came too soon.
+    streak: Streak,
     /// What `Report::Workers` said last.
     reported: usize,
     actions: VecDeque<Action>,
@@ -87,6 +91,7 @@ impl Supervisor {
             reload_asked: false,
             look_at: None,
             armed: now,
+            streak: Streak::new(now),
             reported: 0,
             actions: VecDeque::new(),
         };
@@ -97,7 +102,9 @@ impl Supervisor {
     /// Takes note of what happened.
     pub fn handle_event(&mut self, event: Event, now: Moment) {
         match event {
-            Event::Exited { pid, status } => self.exited(pid, status, now),
+            Event::Exited { pid, status, out_of_memory } => {
+                self.exited(pid, status, out_of_memory, now);
+            }
             Event::ForkFailed { worker, error } => self.fork_failed(worker, error, now),
             Event::Forked { worker, pid } => self.forked(worker, pid, now),
             Event::Ready { worker } => self.ready(worker, now),
@@ -115,9 +122,10 @@ impl Supervisor {
 
     /// Does what is due at `now`; `last_beat` tells a worker's latest heartbeat, if there was one.
     pub fn handle_timeout(&mut self, last_beat: impl Fn(WorkerId) -> Option<Moment>, now: Moment) {
-        self.kill_overdue(now);
         self.murder(last_beat, now);
         self.advance(now);
+        // Last: who has just been told to stop may have no time at all.
+        self.kill_overdue(now);
     }
 
     /// The next thing to do; `None` when there is nothing until an event or a timeout.
@@ -127,7 +135,7 @@ impl Supervisor {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, unless an event comes first.
     pub fn poll_timeout(&self) -> Option<Moment> {
-        let kills = self.children.iter().filter_map(Child::kill_at);
+        let kills = self.children.iter().filter_map(Child::overdue_at);
         let forks = self.children.iter().filter_map(|child| match child.state {
             State::Down { until } => Some(until),
             _ => None,
@@ -178,7 +186,10 @@ impl Supervisor {
         let (command, limit) = self.stop_terms();
         let Some(child) = self.children.iter_mut().find(|child| child.id == worker) else { return };
         match child.state {
-            State::Forking { doomed: false } => child.state = State::Booting { pid },
+            State::Forking { doomed: false } => {
+                let limit = self.plan.boot_timeout;
+                child.state = State::Booting { pid, since: now, limit };
+            }
             State::Forking { doomed: true } => {
                 child.state = State::stopping(pid, now + limit);
                 self.actions.push_back(Action::Command { pid, command });
@@ -208,7 +219,7 @@ impl Supervisor {
         let Some(child) = self.children.iter_mut().find(|child| child.id == worker) else { return };
         // Also of one that is to stop: it shows that workers can boot.
         self.ever_ready = true;
-        if let State::Booting { pid } = child.state {
+        if let State::Booting { pid, .. } = child.state {
             child.state = State::Ready { pid, since: now };
             let is_newest = child.generation == self.newest;
             self.watch(now);
@@ -218,14 +229,19 @@ impl Supervisor {
         }
     }
 
-    fn exited(&mut self, pid: Pid, status: ExitStatus, now: Moment) {
+    fn exited(&mut self, pid: Pid, status: ExitStatus, out_of_memory: Option<bool>, now: Moment) {
         let Some(index) = self.children.iter().position(|child| child.pid() == Some(pid)) else {
             return self.report(Report::Stranger { pid, status });
         };
         let mut child = self.children.remove(index);
-        let reason = child.kill_reason();
+        let cause = match (child.kill_reason(), out_of_memory) {
+            (Some(reason), _) => Cause::Arbiter(reason),
+            (None, Some(true)) => Cause::OutOfMemory,
+            (None, Some(false)) => Cause::Other,
+            (None, None) => Cause::Unknown,
+        };
         if !status.success() {
-            self.report(Report::Exited { pid, status, reason });
+            self.report(Report::Exited { pid, status, cause });
         }
         if matches!(child.state, State::Stopping { .. }) || !self.tends(child.generation) {
             return;
@@ -238,13 +254,19 @@ impl Supervisor {
                 ExitStatus::APP_LOAD_ERROR if !self.ever_ready => {
                     return self.halt(Halt::AppLoad, true, now);
                 }
-                _ if self.renewal_failed(pid, status, reason, now) => return,
+                _ if self.renewal_failed(pid, status, cause, now) => return,
                 _ => {}
             }
         }
+        let strikes = child.strikes;
         let delay = child.mourn(status, now);
-        if delay >= back_off(1) {
-            self.report(Report::BackingOff { pid, delay });
+        if child.strikes > strikes {
+            let (deaths, within) = self.streak.count(now);
+            if deaths >= CRASH_LOOP {
+                self.report(Report::CrashLoop { pid, status, cause, deaths, within, delay });
+            } else if delay >= back_off(1) {
+                self.report(Report::BackingOff { pid, delay });
+            }
         }
         child.state = State::Down { until: now + delay };
         self.children.insert(index, child);
@@ -258,7 +280,7 @@ impl Supervisor {
         for child in self.children.iter_mut().filter(|child| which(child)) {
             child.state = match child.state {
                 State::Down { .. } | State::Forking { .. } => State::Forking { doomed: true },
-                State::Booting { pid } | State::Ready { pid, .. } => {
+                State::Booting { pid, .. } | State::Ready { pid, .. } => {
                     self.actions.push_back(Action::Command { pid, command });
                     State::stopping(pid, deadline)
                 }
@@ -367,5 +389,7 @@ impl Supervisor {
     }
 }
 
+/// So many deaths in a row are no chance.
+const CRASH_LOOP: u32 = 3;
 /// A worker that was told to stop at once has this long; gunicorn's for INT during a graceful stop.
 const QUICK_LIMIT: Duration = Duration::from_secs(2);

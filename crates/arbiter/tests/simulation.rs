@@ -199,15 +199,19 @@ impl World {
         if self.is_reloading && (!self.is_chaotic || self.random.percent(70)) {
             return self.finish_reload();
         }
-        let deaths = self.processes.values().filter_map(|process| process.dies_at).map(|d| d.0);
-        let boots = self.processes.values().filter(|process| !process.is_ready);
-        let boots = boots.filter_map(|process| process.ready_at);
-        let next = deaths.chain(boots).chain(self.deadline()).min();
-        let Some(next) = next else { return };
+        let Some(next) = self.next_time() else { return };
         self.now = self.now.max(next);
         self.beat();
         self.live();
         self.look();
+    }
+
+    /// When something happens by itself.
+    fn next_time(&self) -> Option<Duration> {
+        let deaths = self.processes.values().filter_map(|process| process.dies_at).map(|d| d.0);
+        let boots = self.processes.values().filter(|process| !process.is_ready);
+        let boots = boots.filter_map(|process| process.ready_at);
+        deaths.chain(boots).chain(self.deadline()).min()
     }
 
     /// Processes do what they would have done by now.
@@ -229,9 +233,14 @@ impl World {
             let process = &self.processes[&pid];
             if let Some((_, status)) = process.dies_at.filter(|(at, _)| *at <= self.now) {
                 self.processes.remove(&pid);
-                self.event(Event::Exited { pid, status });
+                self.exited(pid, status);
             }
         }
+    }
+
+    fn exited(&mut self, pid: Pid, status: ExitStatus) {
+        let out_of_memory = self.random.pick(&[None, Some(false), Some(true)]);
+        self.event(Event::Exited { pid, status, out_of_memory });
     }
 
     fn look(&mut self) {
@@ -292,7 +301,9 @@ impl World {
     }
 
     fn signal(&mut self, signal: Signal) {
+        let is_daemon = self.plan.daemon;
         let resized = |wanted: u32| match signal {
+            Signal::Winch if is_daemon => 0,
             Signal::Ttin => (wanted + 1).min(Options::WORKERS_MAX),
             Signal::Ttou if wanted > 1 => wanted - 1,
             _ => wanted,
@@ -374,7 +385,11 @@ impl World {
             Action::ReloadCompleted => {
                 assert!(self.previous.take().is_some(), "seed {seed}: no reload to complete");
             }
-            Action::Report(Report::Timeout { pid }) => {
+            Action::Report(Report::BootTimeout { pid, limit }) => {
+                assert!(limit >= Duration::from_secs(4), "seed {seed}: {limit:?}");
+                assert!(!self.processes[&pid].is_ready, "seed {seed}: {pid} has booted");
+            }
+            Action::Report(Report::Timeout { pid, .. }) => {
                 assert!(self.processes[&pid].is_hung, "seed {seed}: {pid} was alive and well");
             }
             Action::ReopenLogs | Action::Report(_) => {}
@@ -491,7 +506,8 @@ impl World {
             && self
                 .processes
                 .values()
-                .all(|process| process.is_ready && process.dies_at.is_none() && !process.has_asked)
+                .all(|process| process.is_ready && !process.is_told_to_end && !process.has_asked)
+            && self.processes.values().all(|process| process.dies_at.is_none())
     }
 
     fn run_until(&mut self, limit: Duration, what: &str, done: impl Fn(&Self) -> bool) {
@@ -504,7 +520,7 @@ impl World {
             let before = self.now;
             self.step();
             // Nothing to wait for: only time can pass.
-            if self.now == before && self.forks.is_empty() && self.deadline().is_none() {
+            if self.now == before && self.forks.is_empty() && self.next_time().is_none() {
                 self.now += Duration::from_secs(1);
                 self.look();
             }
@@ -596,5 +612,7 @@ fn random_plan(random: &mut Random) -> Plan {
     let mut plan = Plan::new(u32::try_from(random.below(limit)).unwrap());
     plan.timeout = random.percent(80).then(|| Duration::from_secs(1 + random.below(30)));
     plan.graceful_timeout = Duration::from_secs(random.below(30));
+    plan.boot_timeout = random.percent(50).then(|| Duration::from_secs(4 + random.below(30)));
+    plan.daemon = random.percent(50);
     plan
 }

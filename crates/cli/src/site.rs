@@ -211,6 +211,7 @@ pub(crate) fn load_app(py: Python<'_>, settings: &Settings) -> Result<App, NoApp
 pub(crate) fn arbiter_options(settings: &Settings) -> Options {
     let options = Options::new(settings.workers)
         .timeout(settings.timeout)
+        .boot_timeout(settings.boot_timeout)
         .graceful_timeout(settings.graceful_timeout)
         .backlog(settings.backlog)
         .bind_mode(settings.bind_mode)

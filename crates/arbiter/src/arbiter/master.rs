@@ -16,6 +16,7 @@ use super::child::Child;
 use super::listeners::Listeners;
 use crate::error::Chain;
 use crate::fork::SignalMask;
+use crate::oom::OomCounter;
 use crate::pidfile::Pidfiles;
 use crate::poll::wait_readable;
 use crate::shared::SharedPage;
@@ -40,6 +41,7 @@ pub(super) struct Master<H, F, W> {
     listeners: Listeners,
     pidfiles: Pidfiles,
     page: Arc<SharedPage>,
+    oom: OomCounter,
     mailbox: Option<Mailbox>,
     /// Workers write a byte into it when they are ready, or want to be replaced.
     notify: Pipe,
@@ -92,6 +94,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             listeners,
             pidfiles,
             page,
+            oom: OomCounter::new(),
             mailbox,
             notify: Pipe::new()?,
             lifeline: Pipe::new()?,
@@ -291,7 +294,12 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             self.page.clear_ready(worker.info.id);
             log_hook("child_exit", self.hooks.child_exit(&worker.info, status));
         }
-        self.supervisor.handle_event(Event::Exited { pid, status }, Moment::now());
+        let out_of_memory = match status {
+            ExitStatus::Signaled(SIGKILL) => self.oom.explains_a_death(),
+            ExitStatus::Exited(_) | ExitStatus::Signaled(_) => Some(false),
+        };
+        let event = Event::Exited { pid, status, out_of_memory };
+        self.supervisor.handle_event(event, Moment::now());
     }
 }
 
@@ -371,4 +379,5 @@ fn how_ended(status: WaitStatus) -> Option<(Pid, ExitStatus)> {
     }
 }
 
+const SIGKILL: i32 = Number::SIGKILL as i32;
 const WAIT_RETRY_DELAY: Duration = Duration::from_millis(100);

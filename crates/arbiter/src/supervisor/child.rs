@@ -25,8 +25,9 @@ pub(super) enum State {
     Down { until: Moment },
     /// `Action::Fork` is out; when `doomed`, whatever comes of it is stopped.
     Forking { doomed: bool },
-    /// It has not said that it is ready. It may take its time, as with gunicorn.
-    Booting { pid: Pid },
+    /// It has not said that it is ready. It may take its time, as with gunicorn, unless there is a
+    /// limit.
+    Booting { pid: Pid, since: Moment, limit: Option<Duration> },
     /// It serves since then.
     Ready { pid: Pid, since: Moment },
     /// It hung and was told to abort. It is killed at `kill_at`, `None` once that is done; a
@@ -53,7 +54,7 @@ impl Child {
     pub(super) fn pid(&self) -> Option<Pid> {
         match self.state {
             State::Down { .. } | State::Forking { .. } => None,
-            State::Booting { pid }
+            State::Booting { pid, .. }
             | State::Ready { pid, .. }
             | State::Aborted { pid, .. }
             | State::Stopping { pid, .. } => Some(pid),
@@ -79,7 +80,10 @@ impl Child {
 
     /// Whether it has a process that has never been ready.
     pub(super) fn boots(&self) -> bool {
-        matches!(self.state, State::Booting { .. })
+        matches!(
+            self.state,
+            State::Booting { .. } | State::Aborted { reason: KillReason::BootTimeout, .. }
+        )
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -126,14 +130,12 @@ impl Child {
         }
     }
 
-    /// The deadline of a process that was told to end and has not been killed.
-    pub(super) fn kill_at(&self) -> Option<Moment> {
+    /// When its process has to be told to end, or is killed as it was told.
+    pub(super) fn overdue_at(&self) -> Option<Moment> {
         match self.state {
+            State::Booting { since, limit, .. } => limit.map(|limit| since + limit),
             State::Aborted { kill_at, .. } | State::Stopping { kill_at, .. } => kill_at,
-            State::Down { .. }
-            | State::Forking { .. }
-            | State::Booting { .. }
-            | State::Ready { .. } => None,
+            State::Down { .. } | State::Forking { .. } | State::Ready { .. } => None,
         }
     }
 
@@ -153,8 +155,9 @@ impl Child {
                 self.strikes = self.strikes.saturating_add(1);
                 back_off(self.strikes - 1)
             }
-            State::Aborted { .. } => Duration::ZERO,
-            State::Booting { .. }
+            State::Aborted { reason, .. } if reason != KillReason::BootTimeout => Duration::ZERO,
+            State::Aborted { .. }
+            | State::Booting { .. }
             | State::Down { .. }
             | State::Forking { .. }
             | State::Stopping { .. } => {

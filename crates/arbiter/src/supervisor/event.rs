@@ -18,6 +18,11 @@ use crate::{Command, ExitStatus, Halt, Pid, Report, RetireReason, Signal, Worker
 pub struct Plan {
     /// Workers to keep alive, 0 to [`Options::WORKERS_MAX`](crate::Options::WORKERS_MAX).
     pub workers: u32,
+    /// Time after which a worker that is still not ready is replaced; `None`: never. Default: never.
+    pub boot_timeout: Option<Duration>,
+    /// Whether WINCH stops all workers, as with gunicorn in the background. Default: no, for a
+    /// terminal sends it whenever it changes its size.
+    pub daemon: bool,
     /// Silence after which a ready worker is replaced; `None`: never. Default: 30 seconds.
     pub timeout: Option<Duration>,
     /// Time between the request to stop and the kill. Default: 30 seconds.
@@ -34,6 +39,8 @@ pub enum Event {
         pid: Pid,
         /// How it ended.
         status: ExitStatus,
+        /// Whether the kernel ended it for lack of memory; `None` if that is not known.
+        out_of_memory: Option<bool>,
     },
     /// [`Action::Fork`] failed.
     ForkFailed {
@@ -116,6 +123,12 @@ impl Plan {
     /// A plan for this many workers with gunicorn's default timeouts.
     pub fn new(workers: u32) -> Self {
         let default = Duration::from_secs(30);
-        Self { workers, timeout: Some(default), graceful_timeout: default }
+        Self {
+            workers,
+            boot_timeout: None,
+            daemon: false,
+            timeout: Some(default),
+            graceful_timeout: default,
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Deadlines: of those who shall end, and of those who have gone silent.
+//! Deadlines: of those who boot, of those who shall end, and of those who have gone silent.
 
 use std::time::Duration;
 
@@ -10,6 +10,18 @@ impl Supervisor {
     pub(super) fn kill_overdue(&mut self, now: Moment) {
         for child in &mut self.children {
             match &mut child.state {
+                State::Booting { pid, since, limit: Some(limit) } if *since + *limit <= now => {
+                    let (pid, limit) = (*pid, *limit);
+                    // As late as in `murder`: nobody could boot in the meantime.
+                    if now > *since + limit + look_interval(limit) {
+                        *since = now;
+                        continue;
+                    }
+                    let (kill_at, reason) = (Some(now + ABORT_LIMIT), KillReason::BootTimeout);
+                    child.state = State::Aborted { pid, kill_at, reason };
+                    self.actions.push_back(Action::Report(Report::BootTimeout { pid, limit }));
+                    self.actions.push_back(Action::Command { pid, command: Command::Abort });
+                }
                 State::Aborted { pid, kill_at, .. } if kill_at.is_some_and(|at| at <= now) => {
                     *kill_at = None;
                     self.actions.push_back(Action::Kill { pid: *pid });
@@ -45,9 +57,11 @@ impl Supervisor {
             let beat = last_beat(child.id).unwrap_or(since).max(since).max(self.armed);
             let overdue_at = beat + timeout;
             if overdue_at <= now {
+                let silence = now.saturating_since(beat);
+                let report = Report::Timeout { pid, silence, limit: timeout };
                 let (kill_at, reason) = (Some(now + ABORT_LIMIT), KillReason::Timeout);
                 child.state = State::Aborted { pid, kill_at, reason };
-                self.actions.push_back(Action::Report(Report::Timeout { pid }));
+                self.actions.push_back(Action::Report(report));
                 self.actions.push_back(Action::Command { pid, command: Command::Abort });
             } else {
                 let look_at = overdue_at.min(now + interval);

@@ -7,7 +7,7 @@
 //! the old ones before them: they serve until somebody else does.
 
 use super::{Action, Phase, Plan, Supervisor};
-use crate::{ExitStatus, KillReason, Moment, Options, Pid, Report};
+use crate::{Cause, ExitStatus, Moment, Options, Pid, Report};
 
 /// A reload that is under way.
 #[derive(Debug)]
@@ -58,14 +58,14 @@ impl Supervisor {
         &mut self,
         pid: Pid,
         status: ExitStatus,
-        reason: Option<KillReason>,
+        cause: Cause,
         now: Moment,
     ) -> bool {
         let Phase::Renewing(renewal) = &mut self.phase else { return false };
         renewal.failures += 1;
         let is_over = !renewal.is_proven || renewal.failures >= FAILURES_MAX;
         if is_over {
-            self.report(Report::ReloadAbandoned { pid, status, reason });
+            self.report(Report::ReloadAbandoned { pid, status, cause });
             self.abandon_reload(now);
         }
         is_over

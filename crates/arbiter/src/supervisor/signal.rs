@@ -12,7 +12,8 @@ impl Supervisor {
         self.report(Report::Handling(signal));
         match (&self.phase, signal) {
             (_, Signal::Usr1) => self.reopen_logs(),
-            (_, Signal::Usr2 | Signal::Winch) => self.report(Report::Unsupported(signal)),
+            (_, Signal::Usr2) => self.report(Report::Unsupported(signal)),
+            (_, Signal::Winch) if !self.plan.daemon => self.report(Report::NotDaemonized),
             (Phase::Stopping { halt, quick: false }, Signal::Int | Signal::Quit) => {
                 self.phase = Phase::Stopping { halt: *halt, quick: true };
                 self.stop(now, |_| true);
@@ -29,6 +30,10 @@ impl Supervisor {
             (Phase::Running | Phase::Reloading, Signal::Hup) => {
                 self.report(Report::HangUp);
                 self.reload_asked = true;
+            }
+            (_, Signal::Winch) => {
+                self.report(Report::StoppingWorkers);
+                self.resize(|_| 0);
             }
             (_, Signal::Ttin) if self.wanted >= Options::WORKERS_MAX => {
                 self.report(Report::WorkersMax(Options::WORKERS_MAX));

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod deaths;
 mod launch;
 mod pidfile;
 mod privileges;
@@ -73,39 +74,6 @@ fn quit_hurries_a_graceful_stop() {
 }
 
 #[test]
-fn a_killed_worker_is_replaced() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
-    kill(worker, Signal::SIGKILL).unwrap();
-    server.wait_for(&format!("Worker (pid:{worker}) was sent SIGKILL! Perhaps out of memory?"));
-    server.wait_for("Booting worker");
-    assert_ne!(server.ask(), worker);
-}
-
-#[test]
-fn a_failed_worker_is_replaced() {
-    for (byte, reason) in [(b'e', "as asked"), (b'x', "panic: a panic while serving")] {
-        let mut server = Server::start(1);
-        let worker = server.ask();
-        let _request = server.connect(byte);
-        server.wait_for_pid(worker, "Exception in worker process");
-        server.wait_for(reason);
-        server.wait_for(&format!("Worker (pid:{worker}) exited with code 255."));
-        assert_ne!(server.ask(), worker);
-    }
-}
-
-#[test]
-fn a_hung_worker_is_replaced() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
-    let _request = server.connect(b'h');
-    server.wait_for(&format!("WORKER TIMEOUT (pid:{worker})"));
-    server.wait_for(&format!("Worker (pid:{worker}) was sent SIGKILL!"));
-    assert_ne!(server.ask(), worker);
-}
-
-#[test]
 fn ttin_and_ttou_change_the_number() {
     let mut server = Server::start(1);
     server.signal(Signal::SIGTTIN);
@@ -122,6 +90,23 @@ fn ttin_and_ttou_change_the_number() {
 }
 
 #[test]
+fn winch_stops_the_workers_of_a_daemon() {
+    let mut server = Server::with_options(&["127.0.0.1:0", "daemon=true"]);
+    server.wait_for("1 workers");
+    let worker = server.ask();
+    server.signal(Signal::SIGWINCH);
+    server.wait_for("graceful stop of workers");
+    server.wait_for(&format!("Worker exiting (pid: {worker})"));
+    server.wait_for("0 workers");
+    // Connections wait in the meantime.
+    let early = server.connect(b'p');
+    server.signal(Signal::SIGTTIN);
+    assert_ne!(answer(early), worker);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.code(), Some(0));
+}
+
+#[test]
 fn other_signals() {
     let mut server = Server::start(1);
     let worker = server.ask();
@@ -131,6 +116,7 @@ fn other_signals() {
     server.wait_for("USR2 signal ignored");
     server.signal(Signal::SIGWINCH);
     server.wait_for("SIGWINCH ignored. Not daemonized");
+    assert_eq!(server.ask(), worker);
     for signal in [Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGWINCH] {
         kill(worker, signal).unwrap();
     }

@@ -86,7 +86,7 @@ fn the_first_new_worker_that_does_not_boot_abandons_the_reload() {
     script.exited(10, 3);
     script.expect(&[
         "Worker (pid:110) exited with code 3.",
-        "Reload abandoned: the new worker (pid:110) failed to boot, by code 3; \
+        "Reload abandoned: the new worker (pid:110) failed to boot, by code 3: it cannot boot; \
          what served before serves on.",
         "StopGracefully 9",
         "ReloadAbandoned",

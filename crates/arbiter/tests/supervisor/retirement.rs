@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use rgunicorn_arbiter::{Event, ExitStatus, Signal};
+use rgunicorn_arbiter::{Event, Signal};
 
-use crate::script::{Script, pid, plan};
+use crate::script::{Script, plan};
 
 #[test]
 fn who_asks_to_retire_goes_when_its_successor_is_ready() {
@@ -63,7 +63,7 @@ fn a_successor_takes_the_place_of_who_dies_instead() {
     script.asks_to_retire(2);
     script.silence = Duration::from_secs(100);
     script.wait(11);
-    script.event(Event::Exited { pid: pid(2), status: ExitStatus::Signaled(9) });
+    script.killed(2);
     script.silence = Duration::ZERO;
     script.ready(3);
     script.decided.clear();
@@ -184,7 +184,7 @@ fn who_asked_retires_after_an_abandoned_reload() {
     script.exited(3, 3);
     script.expect(&[
         "Worker (pid:103) exited with code 3.",
-        "Reload abandoned: the new worker (pid:103) failed to boot, by code 3; \
+        "Reload abandoned: the new worker (pid:103) failed to boot, by code 3: it cannot boot; \
          what served before serves on.",
         "ReloadAbandoned",
         "fork 4",

@@ -59,7 +59,15 @@ impl Script {
     }
 
     pub(crate) fn exited(&mut self, number: u32, code: i32) {
-        self.event(Event::Exited { pid: pid(number), status: ExitStatus::Exited(code) });
+        self.ended(number, ExitStatus::Exited(code), None);
+    }
+
+    pub(crate) fn killed(&mut self, number: u32) {
+        self.ended(number, ExitStatus::Signaled(9), None);
+    }
+
+    pub(crate) fn ended(&mut self, number: u32, status: ExitStatus, out_of_memory: Option<bool>) {
+        self.event(Event::Exited { pid: pid(number), status, out_of_memory });
     }
 
     /// Lets seconds pass, and does on the way what is due.

@@ -67,6 +67,8 @@ pub struct Settings {
     pub bind_mode: Option<u32>,
     /// Longest silence within a request's body.
     pub body_timeout: Duration,
+    /// How long a worker may take until it serves; `None` is without limit.
+    pub boot_timeout: Option<Duration>,
     /// The directory that the server runs in, on `sys.path` too. Absolute once
     /// [`load`](crate::load::load) has resolved it.
     pub chdir: PathBuf,
@@ -148,6 +150,7 @@ impl Default for Settings {
             bind: bind::default(),
             bind_mode: None,
             body_timeout: Duration::from_secs(30),
+            boot_timeout: None,
             chdir: PathBuf::from("."),
             check_config: false,
             config: None,

@@ -206,6 +206,22 @@ pub static SETTINGS: &[Definition] = &[
               the longest that one may take.",
     },
     Definition {
+        name: "boot_timeout",
+        section: Section::WorkerProcesses,
+        flags: &["--boot-timeout"],
+        takes: Takes::One("SECONDS"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.boot_timeout = optional_seconds(raw)?;
+            Ok(())
+        },
+        show: |settings| seconds(settings.boot_timeout),
+        help: "Kill and replace a worker that takes longer to start; 0 never does.",
+        doc: "In seconds, from the fork until the application is loaded. Unlike `timeout` it is off \
+              by default: set it above the longest start. A reload whose new workers take longer is \
+              abandoned.",
+    },
+    Definition {
         name: "graceful_timeout",
         section: Section::WorkerProcesses,
         flags: &["--graceful-timeout"],

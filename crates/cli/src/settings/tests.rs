@@ -39,6 +39,8 @@ fn values_that_are_right() {
         ("bind_mode", Raw::Int(0o777), |s| s.bind_mode == Some(0o777)),
         ("bind_mode", Raw::None, |s| s.bind_mode.is_none()),
         ("body_timeout", Raw::Int(5), |s| s.body_timeout == Duration::from_secs(5)),
+        ("boot_timeout", Raw::Int(5), |s| s.boot_timeout == Some(Duration::from_secs(5))),
+        ("boot_timeout", Raw::Int(0), |s| s.boot_timeout.is_none()),
         ("chdir", text("/"), |s| s.chdir == Path::new("/")),
         ("check_config", Raw::Bool(true), |s| s.check_config),
         ("check_config", text("TRUE"), |s| s.check_config),
@@ -136,6 +138,7 @@ fn values_that_are_wrong() {
         ("bind_mode", text("1777"), "'1777'", "octal permission bits, 0 to 777"),
         ("bind_mode", Raw::Int(-1), "-1", "octal permission bits, 0 to 777"),
         ("body_timeout", Raw::Int(0), "0", limit),
+        ("boot_timeout", text("soon"), "'soon'", seconds),
         ("chdir", text("/no/such"), "'/no/such'", "a directory that exists"),
         ("check_config", text("yes"), "'yes'", "True or False"),
         ("config", text(""), "''", "PATH, file:PATH or python:MODULE"),
@@ -308,8 +311,14 @@ fn no_setting_stands_in_two_tables() {
         assert!(seen.insert(name), "{name} twice");
     }
     // gunicorn 27.0.1 has 120 settings, of which 20 are hooks; these are not gunicorn's.
-    let ours =
-        ["bind_mode", "body_timeout", "header_timeout", "limit_request_body", "write_timeout"];
+    let ours = [
+        "bind_mode",
+        "body_timeout",
+        "boot_timeout",
+        "header_timeout",
+        "limit_request_body",
+        "write_timeout",
+    ];
     assert!(ours.iter().all(|name| seen.contains(name)));
     assert_eq!(seen.len(), GUNICORN_SETTINGS + ours.len());
 }

@@ -1,0 +1,110 @@
+//! Workers that die, hang, or cannot come to be, and what the log says of it.
+
+use nix::sys::signal::{Signal, kill};
+
+use crate::server::Server;
+
+#[test]
+fn a_worker_that_somebody_kills_is_replaced() {
+    let mut server = Server::start(1);
+    let worker = server.ask();
+    kill(worker, Signal::SIGKILL).unwrap();
+    let line = server.wait_for(&format!("Worker (pid:{worker}) was sent SIGKILL!"));
+    // Not every kernel tells.
+    assert!(
+        line.ends_with(" Perhaps out of memory?")
+            || line.ends_with(" Neither by this server nor by the kernel's out-of-memory killer."),
+        "{line}"
+    );
+    server.wait_for("Booting worker");
+    assert_ne!(server.ask(), worker);
+}
+
+#[test]
+fn a_hung_worker_is_replaced() {
+    let mut server = Server::start(1);
+    let worker = server.ask();
+    let _request = server.connect(b'h');
+    let line = server.wait_for(&format!("WORKER TIMEOUT (pid:{worker}): silent for "));
+    assert!(line.starts_with("CRITICAL") && line.ends_with(", and timeout is 1 s"), "{line}");
+    server.wait_for(&format!("Worker (pid:{worker}) was sent SIGKILL! Reason: timeout."));
+    assert_ne!(server.ask(), worker);
+}
+
+#[test]
+fn a_worker_that_hangs_at_boot_is_replaced() {
+    let mut server = Server::with_options(&["127.0.0.1:0", "boot_timeout=1"]);
+    server.wait_for("1 workers");
+    let worker = server.ask();
+    server.write_file("slow");
+    kill(worker, Signal::SIGKILL).unwrap();
+    server.wait_for("slow boot");
+    let line = server.wait_for(": not ready after 1 s, its boot_timeout");
+    assert!(line.starts_with("CRITICAL") && line.contains("WORKER TIMEOUT (pid:"), "{line}");
+    server.write_file("good");
+    server.wait_for("was sent SIGKILL! Reason: boot_timeout.");
+    server.wait_for("ended too soon after its start; the next start is in ");
+    assert_ne!(server.ask(), worker);
+}
+
+#[test]
+fn a_reload_that_hangs_at_boot_is_abandoned() {
+    let mut server = Server::with_options(&["127.0.0.1:0", "boot_timeout=1"]);
+    server.wait_for("1 workers");
+    let worker = server.ask();
+    server.write_file("slow");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("failed to boot, by boot_timeout; what served before serves on.");
+    assert_eq!(server.ask(), worker);
+}
+
+#[test]
+fn a_crash_loop_is_named_with_its_cause() {
+    let mut server = Server::start(1);
+    let worker = server.ask();
+    server.write_file("app");
+    kill(worker, Signal::SIGKILL).unwrap();
+    server.wait_for("Crash loop: 3 workers within ");
+    let line = server.log().iter().find(|line| line.contains("Crash loop")).unwrap();
+    assert!(line.starts_with("ERROR"), "{line}");
+    assert!(
+        line.ends_with(
+            "ended by code 4: the application cannot be loaded; the next start is in 4 s."
+        ),
+        "{line}"
+    );
+    server.write_file("good");
+    assert_ne!(server.ask(), worker);
+}
+
+#[test]
+fn a_full_process_table_is_waited_out() {
+    let mut server = Server::start(1);
+    let worker = server.ask();
+    server.write_file("full");
+    server.signal(Signal::SIGTTIN);
+    for delay in [1, 2] {
+        server.wait_for(&format!(
+            "Cannot fork a worker: Resource temporarily unavailable (os error 11); \
+             the next attempt is in {delay} s."
+        ));
+    }
+    assert_eq!(server.ask(), worker);
+    server.write_file("good");
+    server.wait_for("2 workers");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.code(), Some(0));
+}
+
+#[test]
+fn a_failed_worker_is_replaced() {
+    for (byte, reason) in [(b'e', "as asked"), (b'x', "panic: a panic while serving")] {
+        let mut server = Server::start(1);
+        let worker = server.ask();
+        let _request = server.connect(byte);
+        server.wait_for_pid(worker, "Exception in worker process");
+        server.wait_for(reason);
+        server.wait_for(&format!("Worker (pid:{worker}) exited with code 255."));
+        assert_ne!(server.ask(), worker);
+    }
+}
