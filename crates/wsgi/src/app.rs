@@ -58,6 +58,16 @@ impl App {
         Self { callable: app, options, idle: Mutex::default() }
     }
 
+    /// The same application with other options, and nothing of what calls have made of these.
+    #[cfg(feature = "tower")]
+    pub(crate) fn with_options(
+        &self,
+        change: impl FnOnce(EnvironOptions) -> EnvironOptions,
+    ) -> Self {
+        let callable = Python::attach(|py| self.callable.clone_ref(py));
+        Self::new(callable, change(self.options.clone()))
+    }
+
     /// Answers one request.
     ///
     /// Attaches to the interpreter, which costs next to nothing if the calling thread is attached

@@ -21,6 +21,8 @@ mod session;
 mod slot;
 mod start_response;
 mod target;
+#[cfg(feature = "tower")]
+mod tower;
 
 pub use pyo3;
 
@@ -32,3 +34,5 @@ pub use crate::observer::Observer;
 pub use crate::options::EnvironOptions;
 pub use crate::request::{Local, Peer, Request, Scheme};
 pub use crate::response_head::ResponseHead;
+#[cfg(feature = "tower")]
+pub use crate::tower::{ResponseFuture, Transport, WsgiBody, WsgiService};
