@@ -5,9 +5,9 @@ from django.urls import path
 from . import views
 
 urlpatterns = [
-    path("", views.index),
-    path("count/<int:last>", views.count),
-    path("forget", views.forget),
-    path("source", views.source),
-    path("upload", views.upload),
+    path("", views.index, name="index"),
+    path("count/<int:last>", views.count, name="count"),
+    path("forget", views.forget, name="forget"),
+    path("source", views.source, name="source"),
+    path("upload", views.upload, name="upload"),
 ]

@@ -16,7 +16,7 @@ def index(request):
 @require_POST
 def forget(request):
     request.session.flush()
-    return redirect("/")
+    return redirect("index")
 
 
 @require_POST

@@ -9,8 +9,18 @@ use crate::server::Server;
 
 /// Starts an example, `examples/src/bin/NAME.rs`, in a directory of its own, and returns at once.
 pub fn example(name: &str, arguments: &[&str]) -> Server {
-    let directory = TempDir::with_prefix("rgunicorn-").expect("a temporary directory");
+    start(Command::new(build(name)), arguments)
+}
+
+/// The same for an example that imports packages of a virtual environment.
+pub fn example_within(virtualenv: &Path, name: &str, arguments: &[&str]) -> Server {
     let mut command = Command::new(build(name));
+    command.env("VIRTUAL_ENV", virtualenv);
+    start(command, arguments)
+}
+
+fn start(mut command: Command, arguments: &[&str]) -> Server {
+    let directory = TempDir::with_prefix("rgunicorn-").expect("a temporary directory");
     command.args(arguments).current_dir(directory.path());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     Server::spawn(command, directory)

@@ -50,7 +50,7 @@ pub use browser::{Browser, Entrance};
 pub use client::{Client, Response};
 pub use crowd::Crowd;
 pub use download::download;
-pub use example::example;
+pub use example::{example, example_within};
 pub use framework::{BOTTLE, DJANGO, FALCON, FLASK, Framework, PYRAMID, visit};
 pub use launch::Launch;
 pub use load::{Connections, Load, Lost, Report};

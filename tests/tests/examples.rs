@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use rgunicorn_tests::{
-    Client, Finished, Launch, Response, Server, Signal, eventually, example, virtualenv,
+    Client, Finished, Launch, Response, Server, Signal, eventually, example, example_within,
+    virtualenv,
 };
 
 #[test]
@@ -113,7 +114,7 @@ fn hello_is_served() {
 #[test]
 fn flask_app_is_served() {
     let Some(server) = serve_with("flask", "flask_app.py") else { return };
-    let mut browser = Browser::new(&server);
+    let mut browser = Browser::new(server.address(), "");
     assert!(browser.get("/").text().contains("Hello, stranger! Visit 1."));
     let answer = browser.post("/name", "application/x-www-form-urlencoded", "name=J%C3%BCrgen");
     assert_eq!((answer.status, answer.header("Location")), (303, Some("/")));
@@ -125,7 +126,7 @@ fn flask_app_is_served() {
 #[test]
 fn pyramid_app_is_served() {
     let Some(server) = serve_with("pyramid", "pyramid_app.py") else { return };
-    let mut browser = Browser::new(&server);
+    let mut browser = Browser::new(server.address(), "");
     assert!(browser.get("/").text().contains("Visit 1."));
     assert!(browser.get("/").text().contains("Visit 2."));
     browser.uploads_and_counts("");
@@ -139,9 +140,31 @@ fn pyramid_app_is_served() {
 #[test]
 fn django_project_is_served() {
     let Some(server) = serve_with("django", "django_project/wsgi.py") else { return };
-    let mut browser = Browser::new(&server);
+    visits_django_project(Browser::new(server.address(), ""));
+    assert_eq!(server.stop(Signal::SIGTERM).code, Some(0));
+}
+
+#[test]
+fn wsgi_in_axum_serves_django_beside_rust() {
+    let Some(virtualenv) = virtualenv_with("django") else { return };
+    let examples = examples();
+    let arguments = ["127.0.0.1:0", examples.to_str().unwrap()];
+    let server = example_within(&virtualenv, "wsgi_in_axum", &arguments);
+    let address = address(&server);
+    let mut client = Client::connect(address);
+    assert!(client.get("/").text().starts_with("Rust."));
+    assert_eq!(client.get("/upload").status, 404);
+    visits_django_project(Browser::new(address, "/legacy"));
+    drop(client);
+    assert_eq!(server.stop(Signal::SIGINT).code, Some(0));
+}
+
+/// Does what the pages of `examples/django_project` offer.
+fn visits_django_project(mut browser: Browser) {
     let page = browser.get("/");
     assert!(page.text().contains("Visit 1."));
+    let action = format!("action=\"{}/upload\"", browser.mount);
+    assert!(page.text().contains(&action), "{}", page.text());
     assert!(browser.get("/").text().contains("Visit 2."));
 
     // Django wants to see that a form comes from a page of its own.
@@ -152,32 +175,34 @@ fn django_project_is_served() {
     browser.uploads_and_counts(token);
     browser.reads_source("django_project/views.py");
     let answer = browser.post("/forget", form, &format!("csrfmiddlewaretoken={token}"));
-    assert_eq!(answer.status, 302);
+    let index = format!("{}/", browser.mount);
+    assert_eq!((answer.status, answer.header("Location")), (302, Some(index.as_str())));
     assert!(browser.get("/").text().contains("Visit 1."));
-    assert_eq!(server.stop(Signal::SIGTERM).code, Some(0));
 }
 
 /// A client with cookies, which these frameworks keep their sessions in. It uses one connection as
 /// long as the server does.
-struct Browser<'a> {
-    server: &'a Server,
+struct Browser {
+    address: SocketAddr,
+    /// Where the application is mounted; precedes all targets.
+    mount: &'static str,
     client: Client,
     cookies: Vec<(String, String)>,
 }
 
-impl<'a> Browser<'a> {
-    fn new(server: &'a Server) -> Self {
-        Self { server, client: server.connect(), cookies: Vec::new() }
+impl Browser {
+    fn new(address: SocketAddr, mount: &'static str) -> Self {
+        Self { address, mount, client: Client::connect(address), cookies: Vec::new() }
     }
 
     fn get(&mut self, target: &str) -> Response {
-        self.ask(&format!("GET {target}"), "", "")
+        self.ask(&format!("GET {}{target}", self.mount), "", "")
     }
 
     fn post(&mut self, target: &str, content_type: &str, body: &str) -> Response {
         let length = body.len();
         let fields = format!("Content-Type: {content_type}\r\nContent-Length: {length}\r\n");
-        self.ask(&format!("POST {target}"), &fields, body)
+        self.ask(&format!("POST {}{target}", self.mount), &fields, body)
     }
 
     fn ask(&mut self, request: &str, fields: &str, body: &str) -> Response {
@@ -189,9 +214,11 @@ impl<'a> Browser<'a> {
         ));
         let response = self.client.receive();
         if response.closes() {
-            self.client = self.server.connect();
+            self.client = Client::connect(self.address);
         }
-        for (_, cookie) in response.headers.iter().filter(|(name, _)| name == "Set-Cookie") {
+        for (_, cookie) in
+            response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Set-Cookie"))
+        {
             let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
             self.cookies.retain(|(known, _)| known != name);
             self.cookies.push((name.to_owned(), value.to_owned()));
@@ -246,18 +273,24 @@ fn serve(file: &str) -> Server {
     Launch::new("").app(None).env("VIRTUAL_ENV", virtualenv()).args(&arguments).start()
 }
 
-/// The same for an example that needs a package; `None`, and a line that says so, without it.
-#[expect(clippy::print_stderr, reason = "whoever reads the test's output learns what it skipped")]
+/// The same for an example that needs a package.
 fn serve_with(package: &str, file: &str) -> Option<Server> {
-    let libraries = fs::read_dir(virtualenv().join("lib")).unwrap();
+    virtualenv_with(package).map(|_| serve(file))
+}
+
+/// The virtual environment if it has a package; `None`, and a line that says so, without it.
+#[expect(clippy::print_stderr, reason = "whoever reads the test's output learns what it skipped")]
+fn virtualenv_with(package: &str) -> Option<PathBuf> {
+    let virtualenv = virtualenv();
+    let libraries = fs::read_dir(virtualenv.join("lib")).unwrap();
     let installed = libraries
         .flatten()
         .any(|python| python.path().join("site-packages").join(package).exists());
     if !installed {
-        eprintln!("skipped: {file} needs {package}, which {} lacks", virtualenv().display());
+        eprintln!("skipped: {} has no {package}", virtualenv.display());
         return None;
     }
-    Some(serve(file))
+    Some(virtualenv)
 }
 
 /// Waits until an example listens, and tells where.
