@@ -226,9 +226,10 @@ fn a_client_that_has_said_all_still_gets_its_answer() {
 #[test]
 fn every_connection_is_given_back() {
     let server = Server::start(&[], ECHO);
-    // Counted with one connection open, so that a worker in its final state is counted.
+    // Counted with one connection open, and after a body that needs a file and a pipe, so that a
+    // worker in its final state is counted.
     let mut client = server.connect();
-    assert_eq!(client.get("/").status, 200);
+    assert_eq!(client.post("/", &vec![b'x'; 2 << 20]).status, 200);
     let worker = server.wait_for_workers(1)[0];
     let open = || fs::read_dir(format!("/proc/{}/fd", worker.pid())).unwrap().count();
     let before = open();
