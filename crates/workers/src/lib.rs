@@ -9,6 +9,9 @@
 //! feature `wsgi` adds [`WsgiHandler`] and the fork that CPython needs.
 
 mod access;
+#[cfg(feature = "wsgi")]
+#[cfg_attr(not(test), expect(dead_code, reason = "nobody asks for stacks yet"))]
+mod backtrace;
 mod client;
 mod context;
 mod handler;
