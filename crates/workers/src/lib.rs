@@ -17,6 +17,9 @@ mod context;
 mod handler;
 #[cfg_attr(not(test), expect(dead_code, reason = "the reactor does not move connections yet"))]
 mod handoff;
+#[cfg(feature = "wsgi")]
+#[cfg_attr(not(test), expect(dead_code, reason = "nobody looks at the clock yet"))]
+mod interrupt;
 mod options;
 mod output;
 mod pace;

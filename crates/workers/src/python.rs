@@ -1,6 +1,8 @@
-//! Forking a process that runs CPython.
+//! What CPython needs of a server that forks and interrupts by itself.
 
+use std::ffi::c_long;
 use std::io;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +10,7 @@ use nix::unistd::{ForkResult, fork};
 use pyo3::exceptions::PySystemExit;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyCFunction;
+use pyo3::types::{PyCFunction, PyType};
 use rgunicorn_arbiter::{Fork, Forker, Pid};
 
 /// Forks as `os.fork` does: attached, and between the hooks that keep the interpreter's locks
@@ -76,4 +78,23 @@ pub(crate) fn raise_on_abort(py: Python<'_>) -> PyResult<Arc<AtomicBool>> {
     let signal = py.import("signal")?;
     signal.call_method1("signal", (signal.getattr("SIGABRT")?, handler))?;
     Ok(aborted)
+}
+
+/// Makes the thread raise an exception of this class before its next bytecode; `None` takes back
+/// one that it has not raised yet. `false`: no thread of this ident runs Python.
+///
+/// The ident is that of `threading.get_ident()`.
+pub(crate) fn set_async_exception(
+    _py: Python<'_>,
+    ident: u64,
+    exception: Option<&Bound<'_, PyType>>,
+) -> bool {
+    // Declared as signed; a pthread_t, which it is, has no use for the highest bit.
+    let Ok(ident) = c_long::try_from(ident) else { return false };
+    let exception = exception.map_or(ptr::null_mut(), Bound::as_ptr);
+    #[expect(unsafe_code, reason = "PyO3 has no safe function for it")]
+    // SAFETY: the caller is attached; the class is null or a live object, to which CPython takes a
+    // reference of its own; an ident that no thread has is looked for in vain.
+    let threads = unsafe { ffi::PyThreadState_SetAsyncExc(ident, exception) };
+    threads > 0
 }
