@@ -35,7 +35,7 @@ struct Inner {
     /// `faulthandler.dump_traceback` with its arguments: nothing is imported when it matters.
     dump: Py<PyAny>,
     arguments: Py<PyDict>,
-    /// A thread of ours waits for the interpreter's lock.
+    /// A thread of ours waits for the interpreter's lock, and has not got it.
     waiting: AtomicBool,
     /// One at a time.
     turn: Mutex<()>,
@@ -83,7 +83,8 @@ impl Backtraces {
     /// interpreter's lock is not to be had.
     ///
     /// # Errors
-    /// Nothing could be written, or the application has put its own handler in place of ours.
+    /// No thread runs Python, the application has put its own handler in place of ours, or there is
+    /// no room for a thread.
     pub(crate) fn dump(&self) -> io::Result<String> {
         let inner = &*self.inner;
         let _turn = inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,7 +103,7 @@ impl Backtraces {
     }
 
     /// Lets a thread of its own dump as soon as it has the interpreter's lock. `false`: it has not
-    /// got it in time, and will not dump any more.
+    /// got it in time, or an earlier one still waits; neither will dump any more.
     fn dump_attached(&self) -> io::Result<bool> {
         if self.inner.waiting.swap(true, Ordering::Relaxed) {
             return Ok(false);
@@ -113,22 +114,31 @@ impl Backtraces {
         let (inner, theirs) = (Arc::clone(&self.inner), Arc::clone(&decided));
         let dump = move || {
             let result = Python::try_attach(|py| {
-                (!theirs.swap(true, Ordering::Relaxed)).then(|| inner.call_faulthandler(py))
+                inner.waiting.store(false, Ordering::Relaxed);
+                if theirs.swap(true, Ordering::Relaxed) {
+                    return Ok(());
+                }
+                inner.call_faulthandler(py)
             });
-            inner.waiting.store(false, Ordering::Relaxed);
+            let result = result.unwrap_or_else(|| {
+                inner.waiting.store(false, Ordering::Relaxed);
+                // No signal then: the frames are being taken down.
+                Err(io::Error::other("Python is ending"))
+            });
             // Nobody listens any more if it came too late.
-            sender.send(result.flatten()).unwrap_or_default();
+            sender.send(result).unwrap_or_default();
         };
         let spawned = thread::Builder::new().name("backtrace".to_owned()).spawn(dump);
         spawned.inspect_err(|_| self.inner.waiting.store(false, Ordering::Relaxed))?;
-        let result = match receiver.recv_timeout(PATIENCE) {
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(result) => result.map(|()| true),
+            // It has just got the lock, and writes.
             Err(_) if decided.swap(true, Ordering::Relaxed) => {
-                // It has just got the lock, and writes.
-                receiver.recv_timeout(PATIENCE).map_err(|_| io::ErrorKind::TimedOut)?
+                let result = receiver.recv_timeout(PATIENCE);
+                result.map_err(|_| io::ErrorKind::TimedOut)?.map(|()| true)
             }
-            result => result.unwrap_or_default(),
-        };
-        result.map_or(Ok(false), |result| result.map(|()| true))
+            Err(_) => Ok(false),
+        }
     }
 }
 
