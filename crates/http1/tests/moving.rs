@@ -99,6 +99,19 @@ fn a_body_that_was_begun_stays() {
 }
 
 #[test]
+fn a_body_that_the_caller_reads_itself_stays() {
+    let mut http = connection(SIZED);
+    let head = request(&mut http);
+    assert_eq!(http.body_remaining(), 3);
+    http.receive_body(0);
+    http.unread(&head).unwrap();
+    let head = request(&mut http);
+    http.receive_body(1);
+    assert_eq!(http.unread(&head), Err(SendError::WrongState));
+    assert_eq!(http.to_parts(), None);
+}
+
+#[test]
 fn a_response_that_was_begun_stays() {
     let mut http = connection(GET);
     let head = request(&mut http);
