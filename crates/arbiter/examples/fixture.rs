@@ -28,8 +28,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::{Gid, Uid, setgroups, setuid};
 use rgunicorn_arbiter::{
-    Arbiter, Connection, Exit, Fork, Forker, HookError, Hooks, Options, ReloadError, RetireReason,
-    SystemForker, Worker, WorkerError, WorkerProcess,
+    Arbiter, Connection, Exit, Fork, Forker, HookError, Hooks, Options, Program, ReloadError,
+    RetireReason, SystemForker, Worker, WorkerError, WorkerProcess,
 };
 
 struct Fixture {
@@ -56,6 +56,7 @@ fn main() -> Result<Exit, Box<dyn Error + Send + Sync>> {
     let file = arguments.next().ok_or("FILE is missing")?;
     let basic = Options::new(workers)
         .mailbox(true)
+        .upgrade(Some(Program::current()?))
         .words_per_worker(1)
         .timeout(Some(Duration::from_secs(1)))
         .graceful_timeout(Duration::from_secs(2));
@@ -82,6 +83,7 @@ fn with_option(options: Options, word: &str) -> Result<Options, Box<dyn Error + 
         "group" => options.group(Some(value.parse()?)),
         "initgroups" => options.initgroups(value.parse()?),
         "pidfile" => options.pidfile(Some(value.into())),
+        "program" => options.upgrade(Some(Program::new(value, ".", []))),
         "reuse_port" => options.reuse_port(value.parse()?),
         "umask" => options.umask(u32::from_str_radix(value, 8)?),
         "user" => options.user(Some(value.parse()?)),
@@ -200,6 +202,16 @@ impl Forker for SignallingForker {
 impl Hooks for Announce {
     fn on_starting(&mut self) -> Result<(), HookError> {
         log::info!("starting with pid file: {}", Path::new("pid").exists());
+        Ok(())
+    }
+
+    fn pre_exec(&mut self) -> Result<(), HookError> {
+        log::info!("pre_exec");
+        Ok(())
+    }
+
+    fn promoted(&mut self) -> Result<(), HookError> {
+        log::info!("promoted with pid file: {}", Path::new("pid").exists());
         Ok(())
     }
 

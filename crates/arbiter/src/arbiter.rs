@@ -1,15 +1,19 @@
 //! The performer: binds, then does what the [`Supervisor`](crate::Supervisor) decides.
 
 mod child;
+mod kin;
 mod listeners;
 mod master;
 
+use self::kin::Kin;
 use self::listeners::Listeners;
-use self::master::Master;
+use self::master::{Master, Possessions};
 use crate::fork::ignore_broken_pipes;
 use crate::pidfile::Pidfiles;
 use crate::signals::Signals;
-use crate::{Error, Exit, Forker, Halt, Hooks, Options, Report, SystemForker, Worker, inherit};
+use crate::{
+    Error, Exit, Forker, Halt, Hooks, Options, Pid, Report, SystemForker, Worker, inherit,
+};
 
 /// Binds sockets and keeps workers alive that serve them.
 ///
@@ -35,6 +39,16 @@ pub struct Arbiter<H = (), F = SystemForker> {
 }
 
 impl Arbiter {
+    /// Variables of the environment that one arbiter or its starter leaves to another. A worker's
+    /// environment has none of them; a copy that was made before it was forked may.
+    pub const VARIABLES: &[&str] = inherit::VARIABLES;
+
+    /// The arbiter that has started this process to be replaced by it, as on USR2: see
+    /// [`Options::upgrade`]. It may have ended meanwhile.
+    pub fn predecessor() -> Option<Pid> {
+        inherit::predecessor()
+    }
+
     /// An arbiter without hooks that forks plainly.
     pub fn new(options: Options) -> Self {
         Self { options, hooks: (), forker: SystemForker }
@@ -67,7 +81,9 @@ impl<H: Hooks, F: Forker> Arbiter<H, F> {
         master::check(&self.options)?;
         ignore_broken_pipes()?;
         let mut signals = Signals::new(Signals::ARBITER)?;
-        let pidfiles = Pidfiles::create(self.options.pidfile.as_deref())?;
+        let kin = Kin::find()?;
+        let inherited_mailbox = inherit::mailbox()?;
+        let pidfiles = Pidfiles::create(self.options.pidfile.as_deref(), kin.predecessor())?;
         self.hooks.on_starting()?;
         let Some(mut listeners) =
             Listeners::open(&self.options, inherit::sockets()?, &mut signals)?
@@ -75,10 +91,12 @@ impl<H: Hooks, F: Forker> Arbiter<H, F> {
             master::log(&Report::ShuttingDown(Halt::Asked));
             return Ok(Exit::of_arbiter(Halt::Asked));
         };
-        listeners.share(inherit::predecessor().is_some());
+        listeners.share(kin.predecessor().is_some());
         listeners.log(self.options.scheme);
         self.hooks.when_ready(listeners.as_slice())?;
         let Self { options, hooks, forker } = self;
-        Ok(Master::new(options, hooks, forker, worker, signals, listeners, pidfiles)?.run())
+        let mailbox = inherited_mailbox.filter(|_| options.mailbox);
+        let possessions = Possessions { signals, listeners, pidfiles, kin, mailbox };
+        Ok(Master::new(options, hooks, forker, worker, possessions)?.run())
     }
 }

@@ -62,6 +62,17 @@ pub trait Hooks {
         Ok(())
     }
 
+    /// In the process that is to become the new arbiter of an upgrade, before it executes the
+    /// program.
+    fn pre_exec(&mut self) -> Result<(), HookError> {
+        Ok(())
+    }
+
+    /// In the arbiter of an upgrade, when the one before it is gone.
+    fn promoted(&mut self) -> Result<(), HookError> {
+        Ok(())
+    }
+
     /// In the arbiter, on USR1: open log files anew.
     fn reopen_logs(&mut self) -> Result<(), HookError> {
         Ok(())

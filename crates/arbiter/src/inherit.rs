@@ -1,18 +1,21 @@
-//! What this process got from the one that started it: sockets, and word of who that was.
+//! What this process got from the one that started it, and what it leaves to its successor: sockets,
+//! and word of who is who.
 //!
 //! Nothing else in this crate reads the environment or changes it.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::Pid;
+use crate::{Mailbox, Pid, Program};
 
 /// Descriptors that cannot be taken over.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +62,117 @@ pub(crate) fn sockets() -> Result<Sockets, InheritError> {
     }
 }
 
+/// The mailbox of the arbiter before this one, with whatever lies in it.
+///
+/// # Errors
+///
+/// The environment tells of something else.
+pub(crate) fn mailbox() -> Result<Option<Mailbox>, InheritError> {
+    let Some(value) = env::var_os(RGUNICORN_MAILBOX_FD) else { return Ok(None) };
+    let claim_ends = || -> io::Result<Mailbox> {
+        let mut ends = Vec::new();
+        for number in numbers(&value)? {
+            let socket = take(number)?;
+            if socket.r#type()? != Type::SEQPACKET {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            ends.push(OwnedFd::from(socket));
+        }
+        match <[OwnedFd; 2]>::try_from(ends) {
+            Ok([post, collect]) => Ok(Mailbox::from_fds(post, collect)),
+            Err(_) => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    };
+    let mailbox = claim_ends();
+    mailbox.map(Some).map_err(|source| InheritError {
+        variable: RGUNICORN_MAILBOX_FD,
+        value: value.clone(),
+        source,
+    })
+}
+
+/// Where the service manager wants to be told what goes on.
+pub(crate) fn notify_socket() -> Option<OsString> {
+    env::var_os(NOTIFY_SOCKET).filter(|name| !name.is_empty())
+}
+
+/// The time after which the service manager takes silence for death, as `sd_watchdog_enabled(3)`.
+pub(crate) fn watchdog() -> Option<Duration> {
+    let is_ours = number::<i32>(WATCHDOG_PID).is_none_or(|pid| pid == Pid::this().as_raw());
+    number(WATCHDOG_USEC).filter(|_| is_ours).map(Duration::from_micros)
+}
+
+/// Leaves to the program that this process is about to become what an arbiter listens at.
+///
+/// # Errors
+///
+/// A descriptor cannot be kept open.
+pub(crate) fn leave(
+    command: &mut Command,
+    predecessor: Pid,
+    listeners: &[BorrowedFd<'_>],
+    is_activated: bool,
+    mailbox: Option<&Mailbox>,
+) -> io::Result<()> {
+    let ends = mailbox.map_or(Vec::new(), |mailbox| mailbox.as_fds().to_vec());
+    for descriptor in listeners.iter().chain(&ends) {
+        SockRef::from(descriptor).set_cloexec(false)?;
+    }
+    let list = |descriptors: &[BorrowedFd<'_>]| {
+        let numbers = descriptors.iter().map(|descriptor| descriptor.as_raw_fd().to_string());
+        numbers.collect::<Vec<_>>().join(",")
+    };
+    for name in VARIABLES {
+        command.env_remove(name);
+    }
+    command.env(GUNICORN_PID, predecessor.to_string());
+    let in_order =
+        listeners.iter().map(AsRawFd::as_raw_fd).eq((FIRST_DESCRIPTOR..).take(listeners.len()));
+    if is_activated && in_order {
+        command.env(LISTEN_PID, Pid::this().to_string());
+        command.env(LISTEN_FDS, listeners.len().to_string());
+    } else {
+        command.env(GUNICORN_FD, list(listeners));
+    }
+    if !ends.is_empty() {
+        command.env(RGUNICORN_MAILBOX_FD, list(&ends));
+    }
+    if env::var_os(WATCHDOG_PID).is_some() {
+        command.env(WATCHDOG_PID, Pid::this().to_string());
+    }
+    Ok(())
+}
+
+impl Program {
+    /// The program that this process was started as: its arguments, directory and environment as
+    /// they are now.
+    ///
+    /// The file is looked for where it was found then, and not what the process runs: it may be
+    /// exchanged for another version.
+    ///
+    /// # Errors
+    ///
+    /// The current directory is gone, or the program's file is.
+    pub fn current() -> io::Result<Self> {
+        let mut arguments = env::args_os();
+        let (directory, environment) = (env::current_dir()?, env::vars_os());
+        let name = arguments.next().unwrap_or_default();
+        let is_there = |name: &OsStr| {
+            let has_slash = name.as_bytes().contains(&b'/');
+            let path = env::var_os("PATH").unwrap_or_default();
+            let mut candidates = env::split_paths(&path).map(|folder| folder.join(name));
+            if has_slash {
+                directory.join(name).is_file()
+            } else {
+                candidates.any(|file| file.is_file())
+            }
+        };
+        // A program may be started under any name.
+        let file = if is_there(&name) { name.clone() } else { env::current_exe()?.into() };
+        Ok(Self::new(file, directory, environment).name(name).args(arguments))
+    }
+}
+
 /// The arbiter that this one is to replace.
 pub(crate) fn predecessor() -> Option<Pid> {
     // To kill(2) and waitpid(2), zero and below are groups of processes.
@@ -72,6 +186,18 @@ pub(crate) fn predecessor() -> Option<Pid> {
 ///
 /// It is not open, was not there at the start, or is no stream socket of a family known here.
 pub(crate) fn claim(number: RawFd) -> io::Result<Socket> {
+    let socket = take(number)?;
+    let is_stream = socket.r#type()? == Type::STREAM;
+    if !is_stream || ![Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&socket.domain()?) {
+        let why = "it is no stream socket of IPv4, IPv6 or Unix";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    Ok(socket)
+}
+
+/// Takes over a descriptor, whatever it may be. Whoever opens descriptors in this process lets
+/// them close on `exec`, so that they are told from those that were there at the start.
+fn take(number: RawFd) -> io::Result<Socket> {
     let invalid = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
     #[expect(unsafe_code, reason = "nix wants an owner for a descriptor that may not be open")]
     // SAFETY: F_GETFD only reads, whatever the number stands for.
@@ -85,12 +211,6 @@ pub(crate) fn claim(number: RawFd) -> io::Result<Socket> {
     // `claim`, as the first one makes it close on `exec`.
     let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(number) });
     socket.set_cloexec(true)?;
-    let family = socket.domain()?;
-    if socket.r#type()? != Type::STREAM
-        || ![Domain::IPV4, Domain::IPV6, Domain::UNIX].contains(&family)
-    {
-        return Err(invalid("it is no stream socket of IPv4, IPv6 or Unix"));
-    }
     Ok(socket)
 }
 
@@ -115,16 +235,18 @@ fn systemds(count: &OsStr) -> io::Result<Vec<Socket>> {
     (FIRST_DESCRIPTOR..FIRST_DESCRIPTOR + count).map(claim_from_list).collect()
 }
 
-/// As gunicorn: numbers between commas.
-fn gunicorns(numbers: &OsStr) -> io::Result<Vec<Socket>> {
-    let numbers = numbers.as_bytes().split(|byte| *byte == b',').filter(|text| !text.is_empty());
-    let number =
-        |text| parse::<RawFd>(OsStr::from_bytes(text)).filter(|number| *number >= FIRST_DESCRIPTOR);
-    let claim = |text| {
-        let number = number(text).ok_or(io::Error::from(io::ErrorKind::InvalidInput))?;
-        claim_from_list(number)
+fn gunicorns(list: &OsStr) -> io::Result<Vec<Socket>> {
+    numbers(list)?.into_iter().map(claim_from_list).collect()
+}
+
+/// As gunicorn writes them: between commas, maybe none.
+fn numbers(list: &OsStr) -> io::Result<Vec<RawFd>> {
+    let texts = list.as_bytes().split(|byte| *byte == b',').filter(|text| !text.is_empty());
+    let number = |text| {
+        let number = parse(OsStr::from_bytes(text)).filter(|number| *number >= FIRST_DESCRIPTOR);
+        number.ok_or(io::Error::from(io::ErrorKind::InvalidInput))
     };
-    numbers.map(claim).collect()
+    texts.map(number).collect()
 }
 
 fn claim_from_list(number: RawFd) -> io::Result<Socket> {
@@ -145,8 +267,14 @@ const LISTEN_PID: &str = "LISTEN_PID";
 const GUNICORN_FD: &str = "GUNICORN_FD";
 const GUNICORN_PID: &str = "GUNICORN_PID";
 
-/// What is meant for the arbiter alone.
-const VARIABLES: &[&str] = &[GUNICORN_FD, GUNICORN_PID, LISTEN_FDS, "LISTEN_FDNAMES", LISTEN_PID];
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+const RGUNICORN_MAILBOX_FD: &str = "RGUNICORN_MAILBOX_FD";
+const WATCHDOG_PID: &str = "WATCHDOG_PID";
+const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+
+/// What one arbiter or its starter leaves to another, and to nobody else.
+pub(crate) const VARIABLES: &[&str] =
+    &[GUNICORN_FD, GUNICORN_PID, LISTEN_FDS, "LISTEN_FDNAMES", LISTEN_PID, RGUNICORN_MAILBOX_FD];
 
 /// `SD_LISTEN_FDS_START`: the first after the standard streams.
 const FIRST_DESCRIPTOR: RawFd = 3;

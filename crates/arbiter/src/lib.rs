@@ -14,6 +14,7 @@ mod inherit;
 mod listener;
 mod mailbox;
 mod moment;
+mod notify;
 mod oom;
 mod options;
 mod pid;
@@ -21,6 +22,7 @@ mod pidfile;
 mod poll;
 mod privileges;
 mod process;
+mod program;
 mod report;
 mod shared;
 mod signals;
@@ -42,10 +44,11 @@ pub use options::Options;
 pub use pid::{ExitStatus, Pid};
 pub use pidfile::PidfileError;
 pub use process::WorkerProcess;
+pub use program::Program;
 pub use report::{Halt, Report, Severity};
 pub use shared::{Heartbeat, Words};
 pub use signals::Signal;
-pub use supervisor::{Action, Event, Plan, Supervisor};
+pub use supervisor::{Action, Event, Plan, ServiceState, Supervisor};
 pub use worker::{Command, ReloadError, RetireReason, Worker, WorkerError, WorkerId};
 
 /// The target of all log records, under which gunicorn's error log is known.

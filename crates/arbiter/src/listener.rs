@@ -93,6 +93,11 @@ impl Listener {
         &self.requested
     }
 
+    /// Whether another program can go on with this very socket.
+    pub(crate) fn can_be_passed(&self) -> bool {
+        !matches!(self.holding, Holding::Reserved { .. })
+    }
+
     /// Whether the socket's file goes with the listener, which it must not while others serve there.
     pub(crate) fn remove_file_at_end(&mut self, remove: bool) {
         if let Some(file) = &mut self.file {

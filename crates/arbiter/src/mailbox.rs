@@ -63,6 +63,11 @@ impl Mailbox {
         Self(Arc::new(Ends { post, collect }))
     }
 
+    /// Both ends, as `from_fds` wants them.
+    pub(crate) fn as_fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.0.post.as_fd(), self.0.collect.as_fd()]
+    }
+
     /// Leaves a copy of the descriptor for whoever looks first, and these bytes with it. The
     /// caller's own descriptor stays open.
     ///

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::privileges::Privileges;
-use crate::{Address, Group, Plan, User};
+use crate::{Address, Group, Plan, Program, User};
 
 /// What to bind and how many workers to keep; names and defaults are gunicorn's.
 ///
@@ -36,6 +36,7 @@ pub struct Options {
     pub(crate) scheme: &'static str,
     /// Permission bits that the files of Unix sockets do not get, 0 to 0o777.
     pub(crate) umask: u32,
+    pub(crate) upgrade: Option<Program>,
     pub(crate) words_per_worker: usize,
 }
 
@@ -61,6 +62,7 @@ impl Options {
             reuse_port: false,
             scheme: "http",
             umask: 0,
+            upgrade: None,
             words_per_worker: 0,
         }
     }
@@ -181,6 +183,18 @@ impl Options {
     #[must_use]
     pub fn bind_mode(mut self, bind_mode: Option<u32>) -> Self {
         self.bind_mode = bind_mode.map(|mode| mode & 0o777);
+        self
+    }
+
+    /// What USR2 executes, beside this process and with its sockets, to replace it; a reload changes
+    /// it too. Default: none, USR2 is refused.
+    ///
+    /// The new arbiter is a child of the old one, with a pid file of its own: the old one's name and
+    /// `.2`. Both serve, until one of them is told to stop. When that is the old one, the new one is
+    /// promoted, and its pid file renamed.
+    #[must_use]
+    pub fn upgrade(mut self, program: Option<Program>) -> Self {
+        self.upgrade = program;
         self
     }
 

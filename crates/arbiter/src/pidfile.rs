@@ -35,6 +35,10 @@ pub enum PidfileError {
 /// The pid file, and until a reload is settled also the one before it.
 #[derive(Debug, Default)]
 pub(crate) struct Pidfiles {
+    /// The arbiter that this one is to replace.
+    predecessor: Option<Pid>,
+    /// As long as that has the file, this one's name has `.2` behind it.
+    is_promoted: bool,
     current: Option<Pidfile>,
     previous: Previous,
 }
@@ -59,8 +63,11 @@ struct Pidfile {
 }
 
 impl Pidfiles {
-    pub(crate) fn create(path: Option<&Path>) -> Result<Self, PidfileError> {
-        let mut pidfiles = Self::default();
+    pub(crate) fn create(
+        path: Option<&Path>,
+        predecessor: Option<Pid>,
+    ) -> Result<Self, PidfileError> {
+        let mut pidfiles = Self { predecessor, ..Self::default() };
         pidfiles.replace(path)?;
         pidfiles.keep_current();
         Ok(pidfiles)
@@ -68,22 +75,38 @@ impl Pidfiles {
 
     /// Writes the file anew, maybe elsewhere. Nothing is removed yet.
     pub(crate) fn replace(&mut self, path: Option<&Path>) -> Result<(), PidfileError> {
+        let path = path.map(|path| match self.predecessor {
+            Some(_) if !self.is_promoted => second(path),
+            Some(_) | None => path.to_owned(),
+        });
+        // A predecessor that was killed has left its file.
+        let is_foreign = |pid: &Pid| {
+            *pid != Pid::this() && !(self.is_promoted && Some(*pid) == self.predecessor)
+        };
         let write = |path: &Path| {
             let failed = |source| PidfileError::Write { path: path.to_owned(), source };
             let resolved = resolve(path).map_err(failed)?;
-            match holder(&resolved).map_err(failed)? {
-                Some(pid) if pid != Pid::this() => {
+            match holder(&resolved).map_err(failed)?.filter(is_foreign) {
+                Some(pid) => {
                     return Err(PidfileError::AlreadyRunning { pid, path: path.to_owned() });
                 }
-                Some(_) | None => write(&resolved).map_err(failed)?,
+                None => write(&resolved).map_err(failed)?,
             }
             Ok(resolved)
         };
-        let written = path.map(write).transpose()?;
+        let written = path.as_deref().map(write).transpose()?;
         if written.as_deref() != self.current.as_ref().map(|current| &*current.path) {
             let new = written.map(|path| Pidfile { path, owner: Pid::this() });
             self.previous = Previous::Other(std::mem::replace(&mut self.current, new));
         }
+        Ok(())
+    }
+
+    /// The arbiter that had this file is gone.
+    pub(crate) fn promote(&mut self, path: Option<&Path>) -> Result<(), PidfileError> {
+        self.is_promoted = true;
+        self.replace(path)?;
+        self.keep_current();
         Ok(())
     }
 
@@ -112,6 +135,13 @@ impl Drop for Pidfile {
             log::debug!(target: crate::LOG, "Cannot remove {}: {error}", self.path.display());
         }
     }
+}
+
+/// The name that gunicorn gives the pid file of a new arbiter while the old one lives.
+fn second(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".2");
+    name.into()
 }
 
 /// The process may change its directory, and one file may have many paths.

@@ -67,6 +67,8 @@ pub enum Report {
     HangUp,
     /// WINCH came, and the arbiter is not in the background.
     NotDaemonized,
+    /// The arbiter that this one was to replace is gone.
+    Promoted,
     /// Why the arbiter ends with an error.
     Reason(Halt),
     /// The new workers could not boot, the old ones serve on.
@@ -109,8 +111,30 @@ pub enum Report {
         /// The longest that there may be.
         limit: Duration,
     },
-    /// A signal asks for what the arbiter does not do.
-    Unsupported(Signal),
+    /// The new arbiter has ended, and this one goes on.
+    UpgradeEnded {
+        /// The new arbiter.
+        pid: Pid,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// A new arbiter cannot be started.
+    UpgradeFailed {
+        /// Why.
+        error: io::Error,
+    },
+    /// An upgrade is under way already.
+    UpgradeIgnored {
+        /// What the other arbiter is to this one: `Child` or `Parent`.
+        other: &'static str,
+    },
+    /// A new arbiter has been started, to replace this one.
+    Upgrading {
+        /// The new arbiter.
+        pid: Pid,
+    },
+    /// No worker shows life, so that the service manager is not told that all is well.
+    WatchdogStarved,
     /// The number of worker processes changed.
     Workers(usize),
     /// No more workers can be added.
@@ -157,11 +181,18 @@ impl Halt {
 }
 
 impl Report {
+    /// Whether the words end with the master's name.
+    pub(crate) fn names_master(&self) -> bool {
+        matches!(self, Self::HangUp | Self::ShuttingDown(_))
+    }
+
     /// The level at which gunicorn logs this.
     pub fn severity(&self) -> Severity {
         match self {
             Self::Handling(_)
             | Self::HangUp
+            | Self::Promoted
+            | Self::Upgrading { .. }
             | Self::ReloadCompleted
             | Self::ReloadSuperseded
             | Self::ShuttingDown(Halt::Asked)
@@ -172,8 +203,9 @@ impl Report {
             | Self::Workers(_) => Severity::Debug,
             Self::BackingOff { .. }
             | Self::GracefulTimeout { .. }
-            | Self::Unsupported(_)
+            | Self::UpgradeIgnored { .. }
             | Self::WorkersMax(_) => Severity::Warning,
+            Self::UpgradeEnded { status, .. } if status.success() => Severity::Warning,
             Self::Exited { status, cause, .. } => match (*status, cause) {
                 (ExitStatus::Signaled(SIGTERM), _) => Severity::Info,
                 (ExitStatus::Signaled(SIGKILL), Cause::Arbiter(_)) => Severity::Warning,
@@ -184,7 +216,10 @@ impl Report {
             | Self::ForkFailed { .. }
             | Self::Reason(_)
             | Self::ReloadAbandoned { .. }
-            | Self::ShuttingDown(_) => Severity::Error,
+            | Self::ShuttingDown(_)
+            | Self::UpgradeEnded { .. }
+            | Self::UpgradeFailed { .. }
+            | Self::WatchdogStarved => Severity::Error,
             Self::BootTimeout { .. } | Self::Timeout { .. } => Severity::Critical,
         }
     }
@@ -239,6 +274,7 @@ impl fmt::Display for Report {
             Self::Handling(signal) => write!(f, "Handling signal: {signal}"),
             Self::HangUp => f.write_str("Hang up: Master"),
             Self::NotDaemonized => f.write_str("SIGWINCH ignored. Not daemonized"),
+            Self::Promoted => f.write_str("Master has been promoted."),
             Self::Reason(Halt::AppLoad) => f.write_str("Reason: App failed to load."),
             Self::Reason(Halt::Boot) => f.write_str("Reason: Worker failed to boot."),
             Self::Reason(Halt::Asked) => f.write_str("Reason: Asked to stop."),
@@ -264,10 +300,14 @@ impl fmt::Display for Report {
                 Seconds(*silence),
                 Seconds(*limit)
             ),
-            Self::Unsupported(signal) => write!(
-                f,
-                "{} signal ignored: it is not supported yet.",
-                signal.to_string().to_uppercase()
+            Self::UpgradeEnded { pid, status } => {
+                write!(f, "The new master (pid:{pid}) ended with {status}; this one serves on.")
+            }
+            Self::UpgradeFailed { error } => write!(f, "Cannot start a new master: {error}"),
+            Self::UpgradeIgnored { other } => write!(f, "USR2 signal ignored. {other} exists."),
+            Self::Upgrading { pid } => write!(f, "A new master is started (pid:{pid})"),
+            Self::WatchdogStarved => f.write_str(
+                "No worker shows life, therefore the service manager's watchdog gets no sign of it.",
             ),
             Self::Workers(count) => write!(f, "{count} workers"),
             Self::WorkersMax(limit) => {
@@ -373,10 +413,11 @@ mod tests {
             ),
             (Report::NotDaemonized, Severity::Debug, "SIGWINCH ignored. Not daemonized"),
             (
-                Report::Unsupported(Signal::Usr2),
+                Report::UpgradeIgnored { other: "Child" },
                 Severity::Warning,
-                "USR2 signal ignored: it is not supported yet.",
+                "USR2 signal ignored. Child exists.",
             ),
+            (Report::Promoted, Severity::Info, "Master has been promoted."),
         ] {
             assert_eq!((report.to_string().as_str(), report.severity()), (words, severity));
         }

@@ -36,7 +36,7 @@ pub enum Signal {
     Ttou,
     /// SIGUSR1: reopen log files.
     Usr1,
-    /// SIGUSR2: replace the program; not supported.
+    /// SIGUSR2: start the program anew, to replace this one.
     Usr2,
     /// SIGWINCH: stop the workers of a daemon.
     Winch,

@@ -7,9 +7,11 @@ mod child;
 mod event;
 mod heartbeat;
 mod reload;
+mod service;
 mod signal;
 mod streak;
 mod succession;
+mod upgrade;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -18,7 +20,10 @@ use std::time::Duration;
 use self::child::{Child, State, back_off};
 pub use self::event::{Action, Event, Plan};
 use self::reload::Renewal;
+use self::service::Service;
+pub use self::service::ServiceState;
 use self::streak::Streak;
+use self::upgrade::Kin;
 use crate::{Cause, Command, ExitStatus, Halt, Moment, Options, Pid, Report, WorkerId};
 
 /// Keeps a number of workers alive, in thought: see [`Event`] and [`Action`].
@@ -59,6 +64,10 @@ pub struct Supervisor {
     streak: Streak,
     /// What `Report::Workers` said last.
     reported: usize,
+    /// Whether another arbiter serves at the same sockets.
+    kin: Kin,
+    /// Absent without a service manager.
+    service: Option<Service>,
     actions: VecDeque<Action>,
 }
 
@@ -93,6 +102,8 @@ impl Supervisor {
             armed: now,
             streak: Streak::new(now),
             reported: 0,
+            kin: Kin::None,
+            service: None,
             actions: VecDeque::new(),
         };
         supervisor.advance(now);
@@ -107,6 +118,7 @@ impl Supervisor {
             }
             Event::ForkFailed { worker, error } => self.fork_failed(worker, error, now),
             Event::Forked { worker, pid } => self.forked(worker, pid, now),
+            Event::Promoted => self.promoted(),
             Event::Ready { worker } => self.ready(worker, now),
             Event::ReloadFailed => {
                 if matches!(self.phase, Phase::Reloading) {
@@ -116,13 +128,15 @@ impl Supervisor {
             Event::Reloaded(plan) => self.reloaded(plan, now),
             Event::RetireAsked { worker, reason } => self.retire_asked(worker, reason),
             Event::Signal(signal) => self.signal(signal, now),
+            Event::Upgraded(result) => self.upgraded(result),
         }
         self.advance(now);
     }
 
     /// Does what is due at `now`; `last_beat` tells a worker's latest heartbeat, if there was one.
     pub fn handle_timeout(&mut self, last_beat: impl Fn(WorkerId) -> Option<Moment>, now: Moment) {
-        self.murder(last_beat, now);
+        self.murder(&last_beat, now);
+        self.feed(&last_beat, now);
         self.advance(now);
         // Last: who has just been told to stop may have no time at all.
         self.kill_overdue(now);
@@ -140,7 +154,7 @@ impl Supervisor {
             State::Down { until } => Some(until),
             _ => None,
         });
-        kills.chain(forks).chain(self.look_at).min()
+        kills.chain(forks).chain(self.look_at).chain(self.feed_at()).min()
     }
 
     /// The time between the request to stop and the kill that the next stop would allow.
@@ -231,7 +245,10 @@ impl Supervisor {
 
     fn exited(&mut self, pid: Pid, status: ExitStatus, out_of_memory: Option<bool>, now: Moment) {
         let Some(index) = self.children.iter().position(|child| child.pid() == Some(pid)) else {
-            return self.report(Report::Stranger { pid, status });
+            if !self.successor_exited(pid, status) {
+                self.report(Report::Stranger { pid, status });
+            }
+            return;
         };
         let mut child = self.children.remove(index);
         let cause = match (child.kill_reason(), out_of_memory) {
@@ -327,6 +344,7 @@ impl Supervisor {
             | Phase::Stopped => {}
         }
         self.manage_workers(now);
+        self.tell();
     }
 
     /// gunicorn's `manage_workers`: as many as wanted, and the oldest go first, but nobody who serves

@@ -100,6 +100,8 @@ struct Process {
 struct World {
     seed: u64,
     random: Random,
+    /// For what happens to the new arbiter of an upgrade.
+    other_random: Random,
     supervisor: Supervisor,
     now: Duration,
     /// Whether things may go wrong.
@@ -112,6 +114,8 @@ struct World {
     /// Forks whose outcome the supervisor has not heard of yet: with the pid, or that they failed.
     forks: Vec<(WorkerId, Option<Pid>)>,
     is_reloading: bool,
+    /// The new arbiter of an upgrade.
+    upgrade: Option<Pid>,
     ever_ready: bool,
     next_pid: i32,
     last_age: u64,
@@ -129,6 +133,7 @@ impl World {
             seed,
             supervisor: Supervisor::new(plan.clone(), Moment::from_start(now)),
             random,
+            other_random: Random(!seed),
             now,
             is_chaotic: true,
             wanted: plan.workers,
@@ -137,6 +142,7 @@ impl World {
             processes: BTreeMap::new(),
             forks: Vec::new(),
             is_reloading: false,
+            upgrade: None,
             ever_ready: false,
             next_pid: 100,
             last_age: 0,
@@ -170,6 +176,11 @@ impl World {
                 Signal::Winch,
             ]);
             self.signal(signal);
+        }
+        if self.other_random.percent(20) {
+            if let Some(pid) = self.upgrade.take() {
+                self.event(Event::Exited { pid, status: KILLED, out_of_memory: None });
+            }
         }
         if self.random.percent(3) {
             self.jump();
@@ -391,6 +402,20 @@ impl World {
             }
             Action::Report(Report::Timeout { pid, .. }) => {
                 assert!(self.processes[&pid].is_hung, "seed {seed}: {pid} was alive and well");
+            }
+            Action::Upgrade => {
+                assert!(self.upgrade.is_none(), "seed {seed}: two upgrades at once");
+                let (pid, is_forked) =
+                    (Pid::from_raw(self.next_pid), !self.other_random.percent(30));
+                self.next_pid += 1;
+                self.upgrade = is_forked.then_some(pid);
+                let result =
+                    if is_forked { Ok(pid) } else { Err(io::ErrorKind::OutOfMemory.into()) };
+                let now = Moment::from_start(self.now);
+                self.supervisor.handle_event(Event::Upgraded(result), now);
+            }
+            Action::ShareListeners(is_shared) => {
+                assert_eq!(is_shared, self.upgrade.is_some(), "seed {seed}: shared with nobody");
             }
             Action::ReopenLogs | Action::Report(_) => {}
             action => panic!("seed {seed}: {action:?}"),

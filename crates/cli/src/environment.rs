@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use pyo3::prelude::*;
+use rgunicorn_arbiter::Arbiter;
 
 /// Variables that were set, and what they were before.
 #[derive(Debug)]
@@ -25,6 +26,20 @@ impl Environment {
             previous.push((name.clone(), before));
         }
         Ok(Self { previous })
+    }
+
+    /// Takes out what was meant for the arbiter. An interpreter that was started before the fork has
+    /// it in `os.environ` still, and what the application starts would find it there.
+    ///
+    /// # Errors
+    ///
+    /// `os.environ` is not what it was.
+    pub(crate) fn forget(py: Python<'_>) -> PyResult<()> {
+        let environ = py.import("os")?.getattr("environ")?;
+        for name in Arbiter::VARIABLES {
+            environ.call_method1("pop", (name, None::<&OsStr>))?;
+        }
+        Ok(())
     }
 
     /// Goes back to what the variables were.

@@ -6,6 +6,8 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 
+use rgunicorn_arbiter::Program;
+
 pub mod access_format;
 pub mod access_log;
 pub mod args;
@@ -22,12 +24,18 @@ pub mod python;
 mod serve;
 pub mod settings;
 mod site;
+mod title;
 
 /// Runs the command with these arguments, the program's name first, and returns its status.
 ///
 /// It returns in the arbiter and in each of its workers: end the process in both.
 pub fn run(arguments: Vec<OsString>) -> u8 {
-    serve::run(arguments).unwrap_or_else(|failure| {
+    run_as(arguments, Program::current())
+}
+
+/// As [`run`], with the program that replaces this process at SIGUSR2.
+fn run_as(arguments: Vec<OsString>, program: io::Result<Program>) -> u8 {
+    serve::run(arguments, program).unwrap_or_else(|failure| {
         if !failure.message.is_empty() {
             // With standard error closed there is nobody to tell; the status remains.
             writeln!(io::stderr(), "{}", failure.message).ok();
@@ -44,7 +52,8 @@ mod extension {
 
     /// Runs the command and returns its status, in the arbiter and in each of its workers.
     #[pyfunction]
-    fn main(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
-        py.detach(|| crate::run(arguments))
+    fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
+        let command_line = crate::python::command_line(py)?;
+        Ok(py.detach(|| crate::run_as(arguments, crate::python::program(command_line))))
     }
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use pyo3::Python;
+use rgunicorn_arbiter::Program;
 use rgunicorn_wsgi::SystemExit;
 
 use crate::args::{self, Invocation, UsageError};
@@ -22,6 +23,7 @@ use crate::settings::{ConfigLocation, Layer, SettingError, Settings, USAGE, help
 pub struct Launch {
     arguments: Vec<OsString>,
     directory: PathBuf,
+    program: Option<Program>,
 }
 
 impl Launch {
@@ -32,7 +34,20 @@ impl Launch {
     /// The current directory is gone.
     pub fn new(arguments: Vec<OsString>) -> io::Result<Self> {
         let shells = env::var_os("PWD").map(PathBuf::from);
-        Ok(Self { arguments, directory: logical_directory(env::current_dir()?, shells)? })
+        let directory = logical_directory(env::current_dir()?, shells)?;
+        Ok(Self { arguments, directory, program: None })
+    }
+
+    /// The same, to be replaced by this program at SIGUSR2.
+    #[must_use]
+    pub fn with_program(mut self, program: Program) -> Self {
+        self.program = Some(program);
+        self
+    }
+
+    /// What replaces this process at SIGUSR2.
+    pub fn program(&self) -> Option<&Program> {
+        self.program.as_ref()
     }
 
     /// The arguments, the program's name first.

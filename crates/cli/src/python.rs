@@ -1,10 +1,13 @@
 //! What the interpreter needs to know of the settings before it loads an application.
 
-use std::ffi::OsStr;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use rgunicorn_arbiter::Program;
 
 use crate::settings::Settings;
 
@@ -32,6 +35,24 @@ pub(crate) fn insert_path(py: Python<'_>, directory: &Path) -> PyResult<()> {
         path.insert(0, directory)?;
     }
     Ok(())
+}
+
+/// The interpreter and its arguments, `-m` and the like included: what started this process.
+pub(crate) fn command_line(py: Python<'_>) -> PyResult<Vec<OsString>> {
+    let sys = py.import("sys")?;
+    let mut line: Vec<OsString> = sys.getattr("orig_argv")?.extract()?;
+    // Found along the PATH, or through a virtual environment's link, it had another name.
+    if let (Some(first), interpreter) = (line.first_mut(), sys.getattr("executable")?) {
+        *first = interpreter.extract()?;
+    }
+    Ok(line)
+}
+
+/// The program that this command line starts, here and with these variables.
+pub(crate) fn program(command_line: Vec<OsString>) -> io::Result<Program> {
+    let mut words = command_line.into_iter();
+    let interpreter = words.next().unwrap_or_default();
+    Ok(Program::new(interpreter, env::current_dir()?, env::vars_os()).args(words))
 }
 
 /// Gives SIGINT back to the system's default, so that the arbiter's handler is the only one.

@@ -4,14 +4,15 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 
 use pyo3::Python;
-use rgunicorn_arbiter::{Arbiter, Fork, Forker, HookError, Hooks, Listener, SystemForker};
+use rgunicorn_arbiter::{Arbiter, Fork, Forker, HookError, Hooks, Listener, Program, SystemForker};
 use rgunicorn_workers::{PythonForker, RequestLog};
 
 use crate::environment::Environment;
 use crate::load::{Command, Failure, Launch, Loaded, load};
 use crate::logs::{Logs, SharedLogs};
 use crate::settings::{Settings, listing};
-use crate::site::{NoApp, Preloaded, Site, arbiter_options, chain, load_app, show_title, warn};
+use crate::site::{NoApp, Preloaded, Site, arbiter_options, chain, load_app, warn};
+use crate::title::Title;
 use crate::{embed, python};
 
 /// Runs the command. Returns in the arbiter and in each of its workers, with the status that the
@@ -19,10 +20,10 @@ use crate::{embed, python};
 ///
 /// # Errors
 /// The program cannot start.
-pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
+pub(crate) fn run(arguments: Vec<OsString>, program: io::Result<Program>) -> Result<u8, Failure> {
     release_interrupt()?;
-    let launch = Launch::new(arguments)
-        .map_err(|error| Failure::error(&format!("the current directory is gone: {error}")))?;
+    let gone = |error| Failure::error(&format!("the current directory is gone: {error}"));
+    let launch = Launch::new(arguments).map_err(gone)?.with_program(program.map_err(gone)?);
     let loaded = match load(&launch)? {
         Command::Print(text) => return print(&text).map(|()| 0),
         Command::Serve(loaded) => *loaded,
@@ -64,9 +65,10 @@ fn supervise(launch: Launch, loaded: Loaded) -> Result<u8, Failure> {
     let preloaded =
         if loaded.settings.preload_app { Some(preload(&launch, &loaded.settings)?) } else { None };
     release_interrupt()?;
-    let options = arbiter_options(&loaded.settings);
-    let observer = Observer { logs: logs.clone(), loaded: loaded.clone() };
-    let site = Site::new(launch, loaded.settings, logs, preloaded);
+    let options = arbiter_options(&loaded.settings, &launch);
+    let title = Title::new(&loaded.settings);
+    let observer = Observer { logs: logs.clone(), loaded: loaded.clone(), title: title.clone() };
+    let site = Site::new(launch, loaded.settings, logs, preloaded, title);
     let arbiter = Arbiter::new(options).hooks(observer).forker(SiteForker);
     match arbiter.run(site) {
         Ok(exit) => Ok(exit.code()),
@@ -103,6 +105,7 @@ fn preload(launch: &Launch, settings: &Settings) -> Result<Preloaded, Failure> {
 struct Observer {
     logs: SharedLogs,
     loaded: Loaded,
+    title: Title,
 }
 
 impl Hooks for Observer {
@@ -114,7 +117,12 @@ impl Hooks for Observer {
 
     fn when_ready(&mut self, _listeners: &[Listener]) -> Result<(), HookError> {
         log::info!("Using worker: {}", self.loaded.settings.worker_class);
-        show_title("master", &self.loaded.settings);
+        self.title.show("master");
+        Ok(())
+    }
+
+    fn promoted(&mut self) -> Result<(), HookError> {
+        self.title.promote();
         Ok(())
     }
 

@@ -14,7 +14,8 @@ use crate::environment::Environment;
 use crate::load::{Command, Launch, Loaded, enter, load};
 use crate::logs::{Logs, SharedLogs};
 use crate::settings::Settings;
-use crate::{embed, proctitle, python};
+use crate::title::Title;
+use crate::{embed, python};
 
 /// What clients are told, and applications find in `SERVER_SOFTWARE`.
 pub(crate) const SERVER_SOFTWARE: &str = concat!("rgunicorn/", env!("CARGO_PKG_VERSION"));
@@ -27,6 +28,7 @@ pub(crate) struct Site {
     /// What the last reload replaced, until the next one.
     previous: Option<Settings>,
     settings: Settings,
+    title: Title,
 }
 
 /// An application that was loaded before the workers were forked.
@@ -41,8 +43,9 @@ impl Site {
         settings: Settings,
         logs: SharedLogs,
         preloaded: Option<Preloaded>,
+        title: Title,
     ) -> Self {
-        Self { launch, logs, preloaded, previous: None, settings }
+        Self { launch, logs, preloaded, previous: None, settings, title }
     }
 
     fn handler(&mut self, py: Python<'_>) -> Result<WsgiHandler, WorkerError> {
@@ -108,11 +111,12 @@ impl Site {
 
 impl Worker for Site {
     fn run(&mut self, process: WorkerProcess) -> Result<(), WorkerError> {
-        show_title("worker", &self.settings);
+        self.title.show("worker");
         embed::initialize(self.launch.arguments())
             .map_err(|error| WorkerError::Failed(error.into()))?;
         let handler = Python::attach(|py| {
-            Environment::apply(py, &self.settings.raw_env)
+            Environment::forget(py)
+                .and_then(|()| Environment::apply(py, &self.settings.raw_env))
                 .map_err(|error| WorkerError::Failed(error.into()))?;
             self.handler(py)
         })?;
@@ -136,8 +140,8 @@ impl Worker for Site {
             log::warn!("preload_app: a reload does not load the application anew, a restart does");
         }
         self.previous = Some(std::mem::replace(&mut self.settings, loaded.settings));
-        show_title("master", &self.settings);
-        Ok(Some(arbiter_options(&self.settings)))
+        self.title.rename(&self.settings);
+        Ok(Some(arbiter_options(&self.settings, &self.launch)))
     }
 
     fn reload_abandoned(&mut self) {
@@ -145,7 +149,7 @@ impl Worker for Site {
             return;
         };
         self.settings = previous;
-        show_title("master", &self.settings);
+        self.title.rename(&self.settings);
         self.stand_again();
         match Logs::open(&self.settings) {
             Ok(logs) => self.logs.replace(logs),
@@ -208,7 +212,7 @@ pub(crate) fn load_app(py: Python<'_>, settings: &Settings) -> Result<App, NoApp
     Ok(App::load(py, &spec, environ)?)
 }
 
-pub(crate) fn arbiter_options(settings: &Settings) -> Options {
+pub(crate) fn arbiter_options(settings: &Settings, launch: &Launch) -> Options {
     let options = Options::new(settings.workers)
         .timeout(settings.timeout)
         .boot_timeout(settings.boot_timeout)
@@ -222,6 +226,7 @@ pub(crate) fn arbiter_options(settings: &Settings) -> Options {
         .group(settings.group)
         .initgroups(settings.initgroups)
         .umask(settings.umask)
+        .upgrade(launch.program().cloned())
         .scheme("http");
     settings.bind.iter().cloned().fold(options, Options::bind)
 }
@@ -254,13 +259,6 @@ fn max_requests(settings: &Settings) -> Option<u64> {
     (std::process::id(), SystemTime::now()).hash(&mut seed);
     let jitter = fastrand::Rng::with_seed(seed.finish()).u64(0..=settings.max_requests_jitter);
     (settings.max_requests > 0).then(|| settings.max_requests + jitter)
-}
-
-/// `rgunicorn: master [shop]`: also scripts that look for `gunicorn: master` find it.
-pub(crate) fn show_title(role: &str, settings: &Settings) {
-    let default = settings.default_proc_name.as_ref().unwrap_or(&settings.wsgi_app);
-    let name = settings.proc_name.as_ref().unwrap_or(default);
-    proctitle::set(&format!("rgunicorn: {role} [{name}]"));
 }
 
 /// Tells the operator what is worth a look in the settings.

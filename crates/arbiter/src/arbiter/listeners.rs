@@ -1,7 +1,7 @@
 //! The set of listeners, and how a reload changes it: new ones are there before old ones go.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -122,6 +122,12 @@ impl Listeners {
         for listener in &mut self.open {
             listener.remove_file_at_end(!is_shared);
         }
+    }
+
+    /// What another arbiter can go on with, and whether it is systemd's.
+    pub(super) fn to_leave(&self) -> (Vec<BorrowedFd<'_>>, bool) {
+        let passable = self.open.iter().filter(|listener| listener.can_be_passed());
+        (passable.map(AsFd::as_fd).collect(), self.is_activated)
     }
 
     /// For a worker: what it shall accept from.

@@ -1,6 +1,7 @@
 //! The loop of the process that supervises.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -13,9 +14,12 @@ use nix::sys::signal::{Signal as Number, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::child::Child;
+use super::kin::Kin;
 use super::listeners::Listeners;
 use crate::error::Chain;
 use crate::fork::SignalMask;
+use crate::inherit;
+use crate::notify::Notifier;
 use crate::oom::OomCounter;
 use crate::pidfile::Pidfiles;
 use crate::poll::wait_readable;
@@ -40,6 +44,8 @@ pub(super) struct Master<H, F, W> {
     signals: Signals,
     listeners: Listeners,
     pidfiles: Pidfiles,
+    kin: Kin,
+    notifier: Option<Notifier>,
     page: Arc<SharedPage>,
     oom: OomCounter,
     mailbox: Option<Mailbox>,
@@ -48,6 +54,17 @@ pub(super) struct Master<H, F, W> {
     /// Nobody writes into it; its write end closes when this process dies.
     lifeline: Pipe,
     workers: BTreeMap<Pid, Known>,
+}
+
+/// What an arbiter has before it has workers.
+#[derive(Debug)]
+pub(super) struct Possessions {
+    pub(super) signals: Signals,
+    pub(super) listeners: Listeners,
+    pub(super) pidfiles: Pidfiles,
+    pub(super) kin: Kin,
+    /// That of the arbiter before.
+    pub(super) mailbox: Option<Mailbox>,
 }
 
 /// A worker whose process has not been reaped.
@@ -68,6 +85,7 @@ struct Pipe {
 enum Ending {
     Halted(Halt),
     Forked(WorkerInfo, SignalMask),
+    Upgraded(SignalMask),
 }
 
 impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
@@ -76,15 +94,25 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         hooks: H,
         forker: F,
         worker: W,
-        signals: Signals,
-        listeners: Listeners,
-        pidfiles: Pidfiles,
+        possessions: Possessions,
     ) -> Result<Self, Error> {
+        let Possessions { signals, listeners, pidfiles, kin, mailbox } = possessions;
         let page = SharedPage::new(options.words_per_worker)?;
-        let mailbox = options.mailbox.then(Mailbox::new).transpose()?;
+        let mailbox = match mailbox {
+            None if options.mailbox => Some(Mailbox::new()?),
+            mailbox => mailbox,
+        };
+        let mut supervisor = Supervisor::new(options.plan.clone(), Moment::now());
+        if kin.predecessor().is_some() {
+            supervisor.await_promotion();
+        }
+        let notifier = inherit::notify_socket().and_then(Notifier::new);
+        if notifier.is_some() {
+            supervisor.notify_service(inherit::watchdog(), Moment::now());
+        }
         Ok(Self {
             pid: Pid::this(),
-            supervisor: Supervisor::new(options.plan.clone(), Moment::now()),
+            supervisor,
             options,
             previous: None,
             hooks,
@@ -93,6 +121,8 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             signals,
             listeners,
             pidfiles,
+            kin,
+            notifier,
             page,
             oom: OomCounter::new(),
             mailbox,
@@ -114,6 +144,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
                         return Exit::of_arbiter(halt);
                     }
                     Some(Ending::Forked(info, mask)) => return self.into_child(info).run(mask),
+                    Some(Ending::Upgraded(mask)) => return self.into_successor(mask),
                 }
             }
             self.wait();
@@ -144,6 +175,12 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             Action::Exit(halt) => return Some(Ending::Halted(halt)),
             Action::Fork { worker, age } => return self.fork(worker, age),
             Action::Kill { pid } => self.send(pid, Number::SIGKILL),
+            Action::Notify(state) => {
+                if let Some(notifier) = &mut self.notifier {
+                    notifier.send(state);
+                }
+            }
+            Action::Promote => self.promote(),
             Action::Reload => self.reload(),
             Action::ReloadAbandoned => {
                 self.worker.reload_abandoned();
@@ -157,7 +194,9 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
                 self.previous = None;
             }
             Action::ReopenLogs => log_hook("reopen_logs", self.hooks.reopen_logs()),
-            Action::Report(report) => log(&report),
+            Action::Report(report) => self.log(&report),
+            Action::ShareListeners(is_shared) => self.listeners.share(is_shared),
+            Action::Upgrade => return self.upgrade(),
         }
         None
     }
@@ -207,6 +246,59 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         }
     }
 
+    /// Forks the process that is to become the new arbiter.
+    fn upgrade(&mut self) -> Option<Ending> {
+        let forked = if self.options.upgrade.is_some() {
+            SignalMask::block_all().and_then(|mask| Ok((self.forker.fork()?, mask)))
+        } else {
+            Err(io::Error::new(io::ErrorKind::Unsupported, "no program is known to execute"))
+        };
+        let result = match forked {
+            Ok((Fork::Child, mask)) => return Some(Ending::Upgraded(mask)),
+            Ok((Fork::Parent { child }, _)) => {
+                self.kin.successor = Some(child);
+                Ok(child)
+            }
+            Err(error) => Err(error),
+        };
+        self.supervisor.handle_event(Event::Upgraded(result), Moment::now());
+        None
+    }
+
+    /// In that process: executes the program. What is not left to it closes.
+    fn into_successor(mut self, mask: SignalMask) -> Exit {
+        log_hook("pre_exec", self.hooks.pre_exec());
+        // The mask would stay over `exec`.
+        drop(mask);
+        if let Some(program) = &self.options.upgrade {
+            let (listeners, is_activated) = self.listeners.to_leave();
+            let mailbox = self.mailbox.as_ref();
+            let error = program.execute(|command| {
+                inherit::leave(command, self.pid, &listeners, is_activated, mailbox)
+            });
+            let file = program.file().to_string_lossy();
+            log::error!(target: LOG, "Cannot execute '{file}': {error}");
+        }
+        Exit::of_worker(ExitStatus::FAILED)
+    }
+
+    /// The names of the arbiter that is gone are free.
+    fn promote(&mut self) {
+        if let Err(error) = self.pidfiles.promote(self.options.pidfile.as_deref()) {
+            log::error!(target: LOG, "{}", Chain(&error));
+        }
+        log_hook("promoted", self.hooks.promoted());
+    }
+
+    /// Beside its predecessor an arbiter is gunicorn's `Master.2`.
+    fn log(&self, report: &Report) {
+        if report.names_master() && self.kin.predecessor().is_some() {
+            log_at(report.severity(), format_args!("{report}.2"));
+        } else {
+            log(report);
+        }
+    }
+
     fn reload(&mut self) {
         let event = match self.read_anew() {
             Ok(()) => {
@@ -250,6 +342,9 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
     }
 
     fn receive_signals(&mut self) {
+        if self.kin.loses_predecessor() {
+            self.supervisor.handle_event(Event::Promoted, Moment::now());
+        }
         for number in self.signals.pending() {
             if number == Number::SIGCHLD {
                 self.reap();
@@ -272,7 +367,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
     /// children of hooks from those who wait for them. Process 1 inherits everybody's orphans and
     /// has to.
     fn reap(&mut self) {
-        let pids: Vec<Pid> = self.workers.keys().copied().collect();
+        let pids: Vec<Pid> = self.workers.keys().copied().chain(self.kin.successor).collect();
         for pid in pids {
             if let Some(status) = wait_for(pid) {
                 self.ended(pid, status);
@@ -288,6 +383,9 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
     }
 
     fn ended(&mut self, pid: Pid, status: ExitStatus) {
+        if self.kin.successor == Some(pid) {
+            self.kin.successor = None;
+        }
         let known = self.workers.remove(&pid);
         if let Some(mut worker) = known {
             worker.note_news(&self.page, &mut self.supervisor);
@@ -336,12 +434,16 @@ pub(super) fn check(options: &Options) -> Result<(), Error> {
 }
 
 pub(super) fn log(report: &Report) {
-    match report.severity() {
-        Severity::Debug => log::debug!(target: LOG, "{report}"),
-        Severity::Info => log::info!(target: LOG, "{report}"),
-        Severity::Warning => log::warn!(target: LOG, "{report}"),
-        Severity::Error => log::error!(target: LOG, "{report}"),
-        Severity::Critical => log::error!(target: LOG_CRITICAL, "{report}"),
+    log_at(report.severity(), format_args!("{report}"));
+}
+
+fn log_at(severity: Severity, message: fmt::Arguments<'_>) {
+    match severity {
+        Severity::Debug => log::debug!(target: LOG, "{message}"),
+        Severity::Info => log::info!(target: LOG, "{message}"),
+        Severity::Warning => log::warn!(target: LOG, "{message}"),
+        Severity::Error => log::error!(target: LOG, "{message}"),
+        Severity::Critical => log::error!(target: LOG_CRITICAL, "{message}"),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::ServiceState;
 use crate::{Command, ExitStatus, Halt, Pid, Report, RetireReason, Signal, WorkerId};
 
 /// How many workers there shall be, and how patient their arbiter is.
@@ -56,6 +57,8 @@ pub enum Event {
         /// Its process.
         pid: Pid,
     },
+    /// The arbiter that this one is to replace has ended.
+    Promoted,
     /// A worker has booted.
     Ready {
         /// Which one.
@@ -74,6 +77,8 @@ pub enum Event {
     },
     /// The arbiter received a signal.
     Signal(Signal),
+    /// What came of [`Action::Upgrade`]: the new arbiter's process.
+    Upgraded(io::Result<Pid>),
 }
 
 /// What to do, in this order.
@@ -106,6 +111,10 @@ pub enum Action {
         /// To whom.
         pid: Pid,
     },
+    /// Tell the service manager.
+    Notify(ServiceState),
+    /// Take the names that the arbiter before this one had.
+    Promote,
     /// Read anew what workers are made of, then report [`Event::Reloaded`] or
     /// [`Event::ReloadFailed`].
     Reload,
@@ -117,6 +126,10 @@ pub enum Action {
     ReopenLogs,
     /// Log this.
     Report(Report),
+    /// Whether another arbiter listens at the same sockets: then their files stay.
+    ShareListeners(bool),
+    /// Execute the program anew, beside this one, then report [`Event::Upgraded`].
+    Upgrade,
 }
 
 impl Plan {

@@ -12,23 +12,25 @@ impl Supervisor {
         self.report(Report::Handling(signal));
         match (&self.phase, signal) {
             (_, Signal::Usr1) => self.reopen_logs(),
-            (_, Signal::Usr2) => self.report(Report::Unsupported(signal)),
             (_, Signal::Winch) if !self.plan.daemon => self.report(Report::NotDaemonized),
             (Phase::Stopping { halt, quick: false }, Signal::Int | Signal::Quit) => {
                 self.phase = Phase::Stopping { halt: *halt, quick: true };
                 self.stop(now, |_| true);
             }
             (Phase::Stopping { .. } | Phase::Stopped, _) => {}
+            (_, Signal::Usr2) => self.upgrade(),
             (_, Signal::Int | Signal::Quit) => self.halt(Halt::Asked, true, now),
             (_, Signal::Term) => self.halt(Halt::Asked, false, now),
             (Phase::Renewing(_), Signal::Hup) => {
                 self.report(Report::HangUp);
                 self.report(Report::ReloadSuperseded);
+                self.tell_reload_again();
                 self.reload_asked = true;
                 self.abandon_reload(now);
             }
             (Phase::Running | Phase::Reloading, Signal::Hup) => {
                 self.report(Report::HangUp);
+                self.tell_reload_again();
                 self.reload_asked = true;
             }
             (_, Signal::Winch) => {

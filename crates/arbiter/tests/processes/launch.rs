@@ -12,13 +12,15 @@ pub(crate) struct Launch {
     descriptors: Vec<(OwnedFd, u8)>,
     environment: Vec<(&'static str, String)>,
     is_activated: bool,
+    has_watchdog: bool,
+    words: String,
     workers: usize,
 }
 
 impl Launch {
     /// One worker.
     pub(crate) fn new() -> Self {
-        Self { workers: 1, ..Self::default() }
+        Self { words: "good".to_owned(), workers: 1, ..Self::default() }
     }
 
     pub(crate) fn workers(mut self, workers: usize) -> Self {
@@ -43,16 +45,31 @@ impl Launch {
         self.env("LISTEN_FDS", count)
     }
 
+    /// A watchdog for this very process.
+    pub(crate) fn watchdog(mut self, microseconds: &str) -> Self {
+        self.has_watchdog = true;
+        self.env("WATCHDOG_USEC", microseconds)
+    }
+
+    /// What its file says.
+    pub(crate) fn words(mut self, words: &str) -> Self {
+        words.clone_into(&mut self.words);
+        self
+    }
+
     /// Starts it in a new directory, through a shell: that gives descriptors their numbers.
     pub(crate) fn start(self, options: &[&str]) -> Server {
         let directory = TempDir::new().unwrap();
-        std::fs::write(directory.path().join("file"), "good").unwrap();
+        std::fs::write(directory.path().join("file"), &self.words).unwrap();
         let numbers = self.descriptors.iter().map(|(_, number)| number).zip(0..);
         let moves: Vec<String> =
             numbers.map(|(number, stream)| format!("{number}<&{stream}")).collect();
         let listen_pid = if self.is_activated { "LISTEN_PID=$$ " } else { "" };
-        let script =
-            format!("exec {} 0</dev/null 1>/dev/null\n{listen_pid}exec \"$@\"", moves.join(" "));
+        let watchdog_pid = if self.has_watchdog { "WATCHDOG_PID=$$ " } else { "" };
+        let script = format!(
+            "exec {} 0</dev/null 1>/dev/null\n{listen_pid}{watchdog_pid}exec \"$@\"",
+            moves.join(" ")
+        );
         let mut streams =
             self.descriptors.into_iter().map(|(descriptor, _)| Stdio::from(descriptor));
         let mut command = Command::new("/bin/sh");

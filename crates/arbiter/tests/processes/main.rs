@@ -9,6 +9,7 @@
 
 mod deaths;
 mod launch;
+mod notify;
 mod pidfile;
 mod privileges;
 mod reload;
@@ -17,6 +18,7 @@ mod server;
 mod siblings;
 mod sockets;
 mod stop;
+mod upgrade;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -112,8 +114,6 @@ fn other_signals() {
     let worker = server.ask();
     server.signal(Signal::SIGUSR1);
     server.wait_for("logs reopened");
-    server.signal(Signal::SIGUSR2);
-    server.wait_for("USR2 signal ignored");
     server.signal(Signal::SIGWINCH);
     server.wait_for("SIGWINCH ignored. Not daemonized");
     assert_eq!(server.ask(), worker);

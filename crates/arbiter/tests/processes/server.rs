@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine; reached only by a failure.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Server {
     child: Child,
@@ -145,6 +145,12 @@ impl Server {
     /// The pid of a worker that answers.
     pub(crate) fn ask(&self) -> Pid {
         answer(self.connect(b'p'))
+    }
+
+    /// The pid of a worker that answers, at the address that is yet to be announced.
+    pub(crate) fn ask_when_listening(&mut self) -> Pid {
+        self.wait_for("Listening at");
+        self.ask()
     }
 
     /// What was logged so far, as far as it was waited for.

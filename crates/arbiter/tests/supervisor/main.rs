@@ -5,6 +5,8 @@
 mod reload;
 mod retirement;
 mod script;
+mod service;
+mod upgrade;
 
 use std::io;
 use std::time::Duration;
