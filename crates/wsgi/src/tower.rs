@@ -37,9 +37,9 @@ pub use self::request::Transport;
 /// piece that came last, and the client may be as slow as it likes. Of the response, 128 KiB wait
 /// for the client before the application does. (A body that is whole already, such as the usual
 /// list of one `bytes` object, waits as it is, and the application's thread is free.) When the
-/// response is dropped, because the client is gone, reading and writing fail with
-/// `ConnectionAbortedError`, the iteration ends, and `close()` is called. How long all of this may
-/// take is for the server to limit.
+/// response is dropped, because the client is gone, writing and waiting for the request body fail
+/// with `ConnectionAbortedError`, the iteration ends, and `close()` is called. How long all of this
+/// may take is for the server to limit.
 ///
 /// The service is never busy ([`poll_ready`](Service::poll_ready)) and never fails. An application
 /// that fails is logged, and answered with 500 if nothing of its response was sent (400 if it gave

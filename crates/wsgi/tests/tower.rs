@@ -7,6 +7,8 @@ mod support;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -465,6 +467,31 @@ def app(environ, start_response):
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_response_that_was_taken_whole_is_not_abandoned() {
+    let module = module(
+        "
+import threading
+taken, finished = threading.Semaphore(0), threading.Event()
+def app(environ, start_response):
+    start_response('200 OK', [('Content-Length', '4')])
+    yield environ['wsgi.input'].read(4)
+    assert taken.acquire(timeout=20)
+    assert environ['wsgi.input'].read() == b''
+    finished.set()
+",
+    );
+    let request = Request::post("/").body(Full::<Bytes>::from("body")).unwrap();
+    let mut response = call(&of_module(&module), request).await;
+    assert_eq!(next(response.body_mut()).await.unwrap(), "body");
+    // A server knows by the length that no more will come.
+    drop(response);
+    Python::attach(|py| {
+        module.getattr(py, "taken").unwrap().call_method0(py, "release").unwrap();
+    });
+    until(&module, "finished").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_left_before_its_turn_costs_no_call() {
     let module = module(
         "
@@ -584,6 +611,65 @@ def app(environ, start_response):
     let response = call(&service, request("/")).await;
     assert_eq!(text(response).await, "['bad chunk', 'the request body is broken']");
     assert_eq!(call(&service, request("/raise")).await.status(), StatusCode::BAD_REQUEST);
+}
+
+/// A body that was written by somebody else.
+struct Panicking;
+
+impl Body for Panicking {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        panic!("in the body")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_ends_the_response() {
+    let service = service(
+        "
+def app(environ, start_response):
+    start_response('200 OK', [])
+    if environ['PATH_INFO'] == '/late':
+        yield b'part'
+    yield environ['wsgi.input'].read()
+",
+    );
+    let request = |uri: &str| Request::post(uri).body(Panicking).unwrap();
+    assert_eq!(call(&service, request("/")).await.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let response = call(&service, request("/late")).await;
+    assert!(response.into_body().collect().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_told_to_continue_when_the_application_reads() {
+    let address = serve(service(
+        "
+def app(environ, start_response):
+    body = environ['wsgi.input'].read() if environ['PATH_INFO'] == '/read' else b'unread'
+    start_response('200 OK', [])
+    return [body]
+",
+    ))
+    .await;
+    let head = "HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\
+                Expect: 100-continue\r\n\r\n";
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("POST /read {head}").as_bytes()).await.unwrap();
+    let mut informational = [0; 25];
+    stream.read_exact(&mut informational).await.unwrap();
+    assert_eq!(&informational, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"body").await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    assert!(response.ends_with("\r\n\r\nbody"), "{response}");
+
+    let response = exchange(address, &format!("POST /ignore {head}")).await;
+    assert!(response.starts_with("http/1.1 200"), "{response}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

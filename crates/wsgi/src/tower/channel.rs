@@ -76,11 +76,13 @@ impl Sender {
     /// Takes the end of the body as it is. There is no limit: it is the application's own memory,
     /// and no more than it made before it returned.
     pub(super) fn send_rest(&mut self, data: Bytes) -> io::Result<()> {
+        // Refused, it is let go of only after the lock.
+        let mut data = Some(data);
         self.publish(|state| {
             if state.is_abandoned {
                 return Err(abandoned());
             }
-            state.rest.push_back(data);
+            state.rest.extend(data.take());
             Ok(())
         })
     }
@@ -101,14 +103,16 @@ impl Sender {
         self.shared.lock().is_abandoned
     }
 
-    /// Begins a look at something that may call `waker()`.
-    pub(super) fn begin_look(&self) -> io::Result<()> {
-        let mut state = self.shared.lock();
-        if state.is_abandoned {
-            return Err(abandoned());
-        }
-        state.is_changed = false;
-        Ok(())
+    /// Begins a look at something that may call `waker()`: what it calls from now on ends a `wait`.
+    pub(super) fn begin_look(&self) {
+        self.shared.lock().is_changed = false;
+    }
+
+    /// Ends a look that found nothing, and says what to do then.
+    pub(super) fn end_look(&self) -> io::Error {
+        // Asked after the look: what was there is the application's, client or not, and what is left
+        // to do after the last byte of a response may be to see that the request has ended.
+        if self.is_abandoned() { abandoned() } else { io::ErrorKind::WouldBlock.into() }
     }
 
     /// Ends a `wait`.

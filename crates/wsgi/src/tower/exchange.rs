@@ -62,7 +62,7 @@ where
                 return Ok(count);
             }
             *data = None;
-            self.sender.begin_look()?;
+            self.sender.begin_look();
             match body.poll_frame(&mut Context::from_waker(&self.sender.waker())) {
                 // Trailers have no place in WSGI.
                 Poll::Ready(Some(Ok(frame))) => *data = frame.into_data().ok(),
@@ -71,7 +71,7 @@ where
                     return Err(io::Error::other(error));
                 }
                 Poll::Ready(None) => self.input = Input::Ended,
-                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+                Poll::Pending => return Err(self.sender.end_look()),
             }
         }
     }
