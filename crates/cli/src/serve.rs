@@ -1,10 +1,14 @@
 //! Composition: what the settings ask for, made of the crates.
 
+use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::process;
 
 use pyo3::Python;
-use rgunicorn_arbiter::{Arbiter, Fork, Forker, HookError, Hooks, Listener, Program, SystemForker};
+use rgunicorn_arbiter::{
+    Arbiter, Daemon, Fork, Forker, HookError, Hooks, Listener, Program, SystemForker,
+};
 use rgunicorn_workers::{PythonForker, RequestLog};
 
 use crate::environment::Environment;
@@ -60,7 +64,10 @@ fn check_config(launch: &Launch, settings: &Settings) -> Result<u8, Failure> {
     }
 }
 
-fn supervise(launch: Launch, loaded: Loaded) -> Result<u8, Failure> {
+fn supervise(launch: Launch, mut loaded: Loaded) -> Result<u8, Failure> {
+    if loaded.settings.daemon {
+        go_to_background(&mut loaded)?;
+    }
     let logs = SharedLogs::new(Logs::open(&loaded.settings)?);
     let preloaded =
         if loaded.settings.preload_app { Some(preload(&launch, &loaded.settings)?) } else { None };
@@ -74,6 +81,28 @@ fn supervise(launch: Launch, loaded: Loaded) -> Result<u8, Failure> {
         Ok(exit) => Ok(exit.code()),
         Err(error) if error.is_logged() => Ok(error.exit_code()),
         Err(error) => Err(Failure::error(&chain(&error))),
+    }
+}
+
+/// `--daemon`: from here on this is another process, and nobody sees what it prints. The successor of
+/// an arbiter is in the background already, and has to stay that one's child.
+fn go_to_background(loaded: &mut Loaded) -> Result<(), Failure> {
+    if env::var_os("NOTIFY_SOCKET").is_some() {
+        loaded.warnings.push(
+            "daemon: the service manager that set NOTIFY_SOCKET follows the process that it has \
+             started, and that one has ended; leave the server in the foreground"
+                .to_owned(),
+        );
+    }
+    if Arbiter::predecessor().is_some() {
+        return Ok(());
+    }
+    match Daemon::detach(&mut SiteForker, loaded.settings.enable_stdio_inheritance) {
+        Ok(Daemon::Background) => Ok(()),
+        // Its `atexit` functions are the arbiter's.
+        #[expect(clippy::exit, reason = "a process that is forked away leaves its copy untouched")]
+        Ok(Daemon::Launcher) => process::exit(0),
+        Err(error) => Err(Failure::error(&format!("cannot go to the background: {error}"))),
     }
 }
 

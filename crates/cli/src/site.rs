@@ -227,6 +227,7 @@ pub(crate) fn arbiter_options(settings: &Settings, launch: &Launch) -> Options {
         .initgroups(settings.initgroups)
         .umask(settings.umask)
         .upgrade(launch.program().cloned())
+        .daemon(settings.daemon)
         .scheme("http");
     settings.bind.iter().cloned().fold(options, Options::bind)
 }

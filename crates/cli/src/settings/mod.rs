@@ -78,6 +78,10 @@ pub struct Settings {
     pub config: Option<ConfigLocation>,
     /// What the processes are called without `proc_name`; `None` is the application.
     pub default_proc_name: Option<String>,
+    /// Run in the background.
+    pub daemon: bool,
+    /// In the background, keep standard output and standard error.
+    pub enable_stdio_inheritance: bool,
     /// Where the error log goes.
     pub errorlog: LogTarget,
     /// The peers whose `secure_scheme_headers` count.
@@ -155,6 +159,8 @@ impl Default for Settings {
             check_config: false,
             config: None,
             default_proc_name: None,
+            daemon: false,
+            enable_stdio_inheritance: false,
             errorlog: LogTarget::Standard,
             forwarded_allow_ips: ForwardedAllowIps::default(),
             graceful_timeout: Duration::from_secs(30),

@@ -21,7 +21,6 @@ pub static NOT_YET: &[NotYet] = &[
     row("control_socket", &["--control-socket"], Takes::One("PATH"), "None"),
     row("control_socket_disable", &["--no-control-socket"], Takes::Nothing, "False"),
     row("control_socket_mode", &["--control-socket-mode"], Takes::One("INT"), "384"),
-    row("daemon", &["-D", "--daemon"], Takes::Nothing, "False"),
     row("dirty_apps", &["--dirty-app"], Takes::Many("STRING"), "[]"),
     row("dirty_graceful_timeout", &["--dirty-graceful-timeout"], Takes::One("INT"), "30"),
     row("dirty_threads", &["--dirty-threads"], Takes::One("INT"), "1"),
@@ -36,7 +35,6 @@ pub static NOT_YET: &[NotYet] = &[
     row("do_handshake_on_connect", &["--do-handshake-on-connect"], Takes::Nothing, "False"),
     row("dogstatsd_tags", &["--dogstatsd-tags"], Takes::One("DOGSTATSD_TAGS"), "''"),
     row("enable_backlog_metric", &["--enable-backlog-metric"], Takes::Nothing, "False"),
-    row("enable_stdio_inheritance", &["-R", "--enable-stdio-inheritance"], Takes::Nothing, "False"),
     row(
         "forwarder_headers",
         &["--forwarder-headers"],

@@ -469,6 +469,34 @@ pub static SETTINGS: &[Definition] = &[
         doc: "For the application: the variables are set before it is loaded, in `os.environ` and in the process.",
     },
     Definition {
+        name: "daemon",
+        section: Section::ServerMechanics,
+        flags: &["-D", "--daemon"],
+        takes: Takes::Nothing,
+        environment: None,
+        apply: |raw, settings| {
+            settings.daemon = raw.switch()?;
+            Ok(())
+        },
+        show: |settings| switch(settings.daemon),
+        help: "Go to the background.",
+        doc: "The command ends at once, and the arbiter runs without a terminal, with the umask 022. What it has to say goes nowhere without `errorlog`. SIGWINCH then makes all workers finish, and SIGHUP brings them back. Service managers and containers want the foreground.",
+    },
+    Definition {
+        name: "enable_stdio_inheritance",
+        section: Section::ServerMechanics,
+        flags: &["-R", "--enable-stdio-inheritance"],
+        takes: Takes::Nothing,
+        environment: None,
+        apply: |raw, settings| {
+            settings.enable_stdio_inheritance = raw.switch()?;
+            Ok(())
+        },
+        show: |settings| switch(settings.enable_stdio_inheritance),
+        help: "In the background, keep standard output and standard error.",
+        doc: "Unless they are a terminal. Without, `daemon` sends them to `/dev/null`.",
+    },
+    Definition {
         name: "pidfile",
         section: Section::ServerMechanics,
         flags: &["-p", "--pid"],
