@@ -1,6 +1,6 @@
 //! What whoever runs the tests ought to know.
 
-/// Says why a test does not judge anything here.
+/// Says why a test does not judge anything here; `tests/run` gathers these lines for its end.
 #[expect(clippy::print_stderr, reason = "whoever reads the test's output learns what it skipped")]
 pub fn skip(reason: &str) {
     eprintln!("skipped: {reason}");

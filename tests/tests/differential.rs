@@ -14,7 +14,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 
-use rgunicorn_tests::{DEADLINE, Launch, Server, virtualenv};
+use rgunicorn_tests::{DEADLINE, Launch, Server, skip, virtualenv};
 
 /// Differences that are meant to be.
 struct Accepted {
@@ -168,11 +168,10 @@ fn gunicorn_answers_the_same() {
 }
 
 /// gunicorn 27, if the environment with the test's packages holds it.
-#[expect(clippy::print_stderr, reason = "whoever reads the test's output learns what it skipped")]
 fn gunicorn() -> Option<PathBuf> {
     let path = virtualenv().join("bin/gunicorn");
     if !path.exists() {
-        eprintln!("skipped: there is no {}", path.display());
+        skip(&format!("there is no {}", path.display()));
         return None;
     }
     Some(path)

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use rgunicorn_tests::{
-    Client, Finished, Launch, Response, Server, Signal, eventually, example, example_within,
+    Client, Finished, Launch, Response, Server, Signal, eventually, example, example_within, skip,
     virtualenv,
 };
 
@@ -279,7 +279,6 @@ fn serve_with(package: &str, file: &str) -> Option<Server> {
 }
 
 /// The virtual environment if it has a package; `None`, and a line that says so, without it.
-#[expect(clippy::print_stderr, reason = "whoever reads the test's output learns what it skipped")]
 fn virtualenv_with(package: &str) -> Option<PathBuf> {
     let virtualenv = virtualenv();
     let libraries = fs::read_dir(virtualenv.join("lib")).unwrap();
@@ -287,7 +286,7 @@ fn virtualenv_with(package: &str) -> Option<PathBuf> {
         .flatten()
         .any(|python| python.path().join("site-packages").join(package).exists());
     if !installed {
-        eprintln!("skipped: {} has no {package}", virtualenv.display());
+        skip(&format!("{} has no {package}", virtualenv.display()));
         return None;
     }
     Some(virtualenv)

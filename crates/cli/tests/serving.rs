@@ -114,7 +114,7 @@ const IDENTITY: &str = "import os\n\
 #[test]
 fn workers_run_as_somebody_else_and_can_reopen_their_logs() {
     if !nix::unistd::geteuid().is_root() {
-        println!("skipped: only root can become somebody else");
+        eprintln!("skipped: only root can become somebody else");
         return;
     }
     let temporary = directory(&[("shop.py", IDENTITY)]);
@@ -123,7 +123,7 @@ fn workers_run_as_somebody_else_and_can_reopen_their_logs() {
     let probe = probe.uid(65534).gid(65534).args(["shop:app", "--check-config"]);
     let probe = probe.current_dir(temporary.path()).status();
     if !probe.as_ref().is_ok_and(ExitStatus::success) {
-        println!("skipped: others than root cannot read this server or its Python: {probe:?}");
+        eprintln!("skipped: others than root cannot read this server or its Python: {probe:?}");
         return;
     }
     let socket = temporary.path().join("socket");
