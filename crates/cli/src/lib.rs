@@ -44,7 +44,7 @@ fn run_as(arguments: Vec<OsString>, program: io::Result<Program>) -> u8 {
     })
 }
 
-#[pyo3::pymodule(name = "_rgunicorn")]
+#[pyo3::pymodule(name = "_rgunicorn", gil_used = false)]
 mod extension {
     use std::ffi::OsString;
 
