@@ -84,10 +84,10 @@ fn the_application_is_loaded_once_for_all_workers() {
     assert_eq!((imported, frozen, late), (arbiter.as_str(), "True", "True"));
     assert_ne!(worker, arbiter);
 
+    let first = server.workers();
     server.signal(Signal::SIGHUP);
     server.wait_for("preload_app: a reload does not load the application anew");
-    server.wait_for("Worker exiting");
-    server.wait_for("Worker exiting");
+    server.wait_for_end_of(&first);
     assert!(server.get("/").starts_with(&arbiter));
     let (status, log) = server.stop(Signal::SIGTERM);
     assert!(status.success(), "{log:?}");

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -109,6 +110,15 @@ impl Server {
         let pid = self.pid();
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
         children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    /// Waits until none of these workers is left.
+    pub fn wait_for_end_of(&self, workers: &[u32]) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.workers().iter().any(|worker| workers.contains(worker)) {
+            assert!(Instant::now() < deadline, "some of {workers:?} are left");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The body of the response to `GET target`, on a connection of its own.
