@@ -177,7 +177,8 @@ impl App {
         (exchange, response, result)
     }
 
-    /// Another call's panic leaves the list whole.
+    /// Locked to take one or to put one back, while no Python code can run. Another call's panic
+    /// leaves the list whole.
     fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
