@@ -28,8 +28,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::{Gid, Uid, setgroups, setuid};
 use rgunicorn_arbiter::{
-    Arbiter, Connection, Exit, Fork, Forker, HookError, Hooks, Options, Program, ReloadError,
-    RetireReason, SystemForker, Worker, WorkerError, WorkerProcess,
+    Arbiter, Connection, Exit, Fork, Forker, HookError, Hooks, MemoryKind, Options, Program,
+    ReloadError, RetireReason, SystemForker, Worker, WorkerError, WorkerProcess,
 };
 
 struct Fixture {
@@ -82,6 +82,12 @@ fn with_option(options: Options, word: &str) -> Result<Options, Box<dyn Error + 
         "daemon" => options.daemon(value.parse()?),
         "group" => options.group(Some(value.parse()?)),
         "initgroups" => options.initgroups(value.parse()?),
+        "max_worker_lifetime" => {
+            options.max_worker_lifetime(Some(Duration::from_secs(value.parse()?)), Duration::ZERO)
+        }
+        "max_worker_memory" => {
+            options.max_worker_memory(Some(value.parse()?), MemoryKind::default())
+        }
         "pidfile" => options.pidfile(Some(value.into())),
         "program" => options.upgrade(Some(Program::new(value, ".", []))),
         "reuse_port" => options.reuse_port(value.parse()?),

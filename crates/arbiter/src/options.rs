@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::privileges::Privileges;
-use crate::{Address, Group, Plan, Program, User};
+use crate::{Address, Group, MemoryKind, Plan, Program, User};
 
 /// What to bind and how many workers to keep; names and defaults are gunicorn's.
 ///
@@ -29,6 +29,7 @@ pub struct Options {
     /// Permission bits of the files of Unix sockets, 0 to 0o777; `None`: as `umask` says.
     pub(crate) bind_mode: Option<u32>,
     pub(crate) mailbox: bool,
+    pub(crate) memory_kind: MemoryKind,
     pub(crate) pidfile: Option<PathBuf>,
     pub(crate) plan: Plan,
     pub(crate) privileges: Privileges,
@@ -56,6 +57,7 @@ impl Options {
             backlog: 2048,
             bind_mode: None,
             mailbox: false,
+            memory_kind: MemoryKind::default(),
             pidfile: None,
             plan: Plan::new(workers),
             privileges: Privileges::default(),
@@ -126,6 +128,25 @@ impl Options {
     #[must_use]
     pub fn graceful_timeout(mut self, graceful_timeout: Duration) -> Self {
         self.plan.graceful_timeout = graceful_timeout;
+        self
+    }
+
+    /// A worker that has served for this long is replaced; with `jitter` for up to so much longer,
+    /// each another part of it, so that not all go at once. `None`, or zero, never. Default: never.
+    #[must_use]
+    pub fn max_worker_lifetime(mut self, lifetime: Option<Duration>, jitter: Duration) -> Self {
+        self.plan.max_worker_lifetime = lifetime.filter(|lifetime| !lifetime.is_zero());
+        self.plan.max_worker_lifetime_jitter = jitter;
+        self
+    }
+
+    /// A worker that takes more bytes of memory of this kind is replaced. The arbiter looks when it
+    /// becomes ready and every ten seconds from then on. One that takes more from the start stays,
+    /// for its successor would take no less. `None`, or 0, never. Default: never.
+    #[must_use]
+    pub fn max_worker_memory(mut self, bytes: Option<u64>, kind: MemoryKind) -> Self {
+        self.plan.max_worker_memory = bytes.filter(|bytes| *bytes > 0);
+        self.memory_kind = kind;
         self
     }
 

@@ -65,10 +65,35 @@ pub enum Report {
     Handling(Signal),
     /// A reload begins.
     HangUp,
+    /// A worker takes more memory than it may as soon as it serves, so no successor would take less.
+    LargeFromTheStart {
+        /// The worker.
+        pid: Pid,
+        /// What it takes.
+        bytes: u64,
+        /// The most that it may take.
+        limit: u64,
+    },
     /// WINCH came, and the arbiter is not in the background.
     NotDaemonized,
     /// The arbiter that this one was to replace is gone.
     Promoted,
+    /// A worker takes too much memory and is to be replaced.
+    Outgrown {
+        /// The worker.
+        pid: Pid,
+        /// What it takes.
+        bytes: u64,
+        /// The most that it may take.
+        limit: u64,
+    },
+    /// A worker has served for as long as it may, and is to be replaced.
+    Outlived {
+        /// The worker.
+        pid: Pid,
+        /// For how long it has served.
+        lifetime: Duration,
+    },
     /// Why the arbiter ends with an error.
     Reason(Halt),
     /// The new workers could not boot, the old ones serve on.
@@ -193,6 +218,8 @@ impl Report {
             | Self::HangUp
             | Self::Promoted
             | Self::Upgrading { .. }
+            | Self::Outgrown { .. }
+            | Self::Outlived { .. }
             | Self::ReloadCompleted
             | Self::ReloadSuperseded
             | Self::ShuttingDown(Halt::Asked)
@@ -204,6 +231,7 @@ impl Report {
             Self::BackingOff { .. }
             | Self::GracefulTimeout { .. }
             | Self::UpgradeIgnored { .. }
+            | Self::LargeFromTheStart { .. }
             | Self::WorkersMax(_) => Severity::Warning,
             Self::UpgradeEnded { status, .. } if status.success() => Severity::Warning,
             Self::Exited { status, cause, .. } => match (*status, cause) {
@@ -273,8 +301,26 @@ impl fmt::Display for Report {
             Self::GracefulTimeout { pid } => write!(f, "Worker graceful timeout (pid:{pid})"),
             Self::Handling(signal) => write!(f, "Handling signal: {signal}"),
             Self::HangUp => f.write_str("Hang up: Master"),
+            Self::LargeFromTheStart { pid, bytes, limit } => write!(
+                f,
+                "Worker (pid:{pid}) takes {} from the start, and max_worker_memory is {}; it is not \
+                 replaced, for its successor would take no less.",
+                Size(*bytes),
+                Size(*limit)
+            ),
             Self::NotDaemonized => f.write_str("SIGWINCH ignored. Not daemonized"),
             Self::Promoted => f.write_str("Master has been promoted."),
+            Self::Outgrown { pid, bytes, limit } => write!(
+                f,
+                "Worker (pid:{pid}) is to be replaced: it takes {}, and max_worker_memory is {}.",
+                Size(*bytes),
+                Size(*limit)
+            ),
+            Self::Outlived { pid, lifetime } => write!(
+                f,
+                "Worker (pid:{pid}) is to be replaced: it has served for {} (max_worker_lifetime).",
+                Seconds(*lifetime)
+            ),
             Self::Reason(Halt::AppLoad) => f.write_str("Reason: App failed to load."),
             Self::Reason(Halt::Boot) => f.write_str("Reason: Worker failed to boot."),
             Self::Reason(Halt::Asked) => f.write_str("Reason: Asked to stop."),
@@ -326,6 +372,19 @@ impl fmt::Display for Seconds {
         match tenths % 10 {
             0 => write!(f, "{} s", tenths / 10),
             rest => write!(f, "{}.{rest} s", tenths / 10),
+        }
+    }
+}
+
+/// Shows bytes in MiB and tenths, if there are any.
+struct Size(u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = self.0.saturating_mul(10) / (1 << 20);
+        match tenths % 10 {
+            0 => write!(f, "{} MiB", tenths / 10),
+            rest => write!(f, "{}.{rest} MiB", tenths / 10),
         }
     }
 }
@@ -386,6 +445,18 @@ mod tests {
                 Severity::Error,
                 "Worker (pid:7) was sent SIGKILL! \
                  Neither by this server nor by the kernel's out-of-memory killer.",
+            ),
+            (
+                Report::Outgrown { pid, bytes: 512 << 20, limit: (511 << 20) + (900 << 10) },
+                Severity::Info,
+                "Worker (pid:7) is to be replaced: it takes 512 MiB, \
+                 and max_worker_memory is 511.8 MiB.",
+            ),
+            (
+                Report::Outlived { pid, lifetime: seconds(3600) },
+                Severity::Info,
+                "Worker (pid:7) is to be replaced: \
+                 it has served for 3600 s (max_worker_lifetime).",
             ),
             (Report::StoppingWorkers, Severity::Info, "graceful stop of workers"),
             (Report::Workers(4), Severity::Debug, "4 workers"),

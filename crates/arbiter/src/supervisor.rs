@@ -1,19 +1,22 @@
 //! The decision maker: events and the time in, actions out, and no syscall between.
 //!
-//! Every change of a worker's state happens in this file. [`Arbiter`](crate::Arbiter) performs what
+//! This file has the life of a worker, event by event; [`workforce`] what follows from the state of
+//! all of them. [`Arbiter`](crate::Arbiter) performs what
 //! is decided here; tests do so with children and a clock of their own.
 
 mod child;
 mod event;
 mod heartbeat;
+mod recycling;
 mod reload;
 mod service;
 mod signal;
 mod streak;
 mod succession;
 mod upgrade;
+mod workforce;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -58,6 +61,8 @@ pub struct Supervisor {
     reload_asked: bool,
     /// When to look at heartbeats; absent if no worker can time out.
     look_at: Option<Moment>,
+    /// When to measure memory; absent if there is no limit, or nobody serves.
+    measure_at: Option<Moment>,
     /// Heartbeats older than this count as made then.
     armed: Moment,
     /// Deaths that came too soon.
@@ -99,6 +104,7 @@ impl Supervisor {
             ever_ready: false,
             reload_asked: false,
             look_at: None,
+            measure_at: None,
             armed: now,
             streak: Streak::new(now),
             reported: 0,
@@ -119,6 +125,7 @@ impl Supervisor {
             Event::ForkFailed { worker, error } => self.fork_failed(worker, error, now),
             Event::Forked { worker, pid } => self.forked(worker, pid, now),
             Event::Promoted => self.promoted(),
+            Event::Measured { worker, bytes } => self.measured(worker, bytes),
             Event::Ready { worker } => self.ready(worker, now),
             Event::ReloadFailed => {
                 if matches!(self.phase, Phase::Reloading) {
@@ -137,6 +144,7 @@ impl Supervisor {
     pub fn handle_timeout(&mut self, last_beat: impl Fn(WorkerId) -> Option<Moment>, now: Moment) {
         self.murder(&last_beat, now);
         self.feed(&last_beat, now);
+        self.recycle(now);
         self.advance(now);
         // Last: who has just been told to stop may have no time at all.
         self.kill_overdue(now);
@@ -154,7 +162,8 @@ impl Supervisor {
             State::Down { until } => Some(until),
             _ => None,
         });
-        kills.chain(forks).chain(self.look_at).chain(self.feed_at()).min()
+        let looks = self.look_at.into_iter().chain(self.feed_at()).chain(self.recycle_at());
+        kills.chain(forks).chain(looks).min()
     }
 
     /// The time between the request to stop and the kill that the next stop would allow.
@@ -202,6 +211,7 @@ impl Supervisor {
         match child.state {
             State::Forking { doomed: false } => {
                 let limit = self.plan.boot_timeout;
+                child.draw = recycling::draw(pid, child.age);
                 child.state = State::Booting { pid, since: now, limit };
             }
             State::Forking { doomed: true } => {
@@ -237,6 +247,7 @@ impl Supervisor {
             child.state = State::Ready { pid, since: now };
             let is_newest = child.generation == self.newest;
             self.watch(now);
+            self.measure_newcomer(worker, now);
             if is_newest {
                 self.prove();
             }
@@ -312,98 +323,6 @@ impl Supervisor {
                 }
             };
         }
-    }
-}
-
-/// What follows from the state alone.
-impl Supervisor {
-    /// Ends the phase if its end has come, then sees to the workers.
-    fn advance(&mut self, now: Moment) {
-        self.retire(now);
-        self.complete_reload();
-        match self.phase {
-            // One at a time: however many HUPs come, they do not multiply the processes. But nobody
-            // waits for a process that even SIGKILL does not end.
-            Phase::Running if self.reload_asked && !self.children.iter().any(Child::leaves) => {
-                self.reload_asked = false;
-                self.phase = Phase::Reloading;
-                self.actions.push_back(Action::Reload);
-            }
-            Phase::Stopping { halt, .. } if self.children.is_empty() => {
-                self.phase = Phase::Stopped;
-                self.report(Report::ShuttingDown(halt));
-                if halt != Halt::Asked {
-                    self.report(Report::Reason(halt));
-                }
-                self.actions.push_back(Action::Exit(halt));
-            }
-            Phase::Running
-            | Phase::Reloading
-            | Phase::Renewing(_)
-            | Phase::Stopping { .. }
-            | Phase::Stopped => {}
-        }
-        self.manage_workers(now);
-        self.tell();
-    }
-
-    /// gunicorn's `manage_workers`: as many as wanted, and the oldest go first, but nobody who serves
-    /// before those who do not.
-    fn manage_workers(&mut self, now: Moment) {
-        let tended = self.tended();
-        if !self.tends(tended) {
-            return;
-        }
-        let (aim, limit) = (self.aim(), self.limit());
-        let mut members = self.members().count();
-        while members < aim {
-            let Some(id) = self.free_slot() else { break };
-            let until = if members < self.wanted as usize { now } else { self.successor_at(now) };
-            self.children.push(Child::new(id, tended, until));
-            members += 1;
-        }
-        while members > limit {
-            let surplus =
-                self.members().min_by_key(|child| (child.worth(self.is_stale(child)), child.age));
-            let Some(surplus) = surplus.map(|child| child.id) else { break };
-            self.stop(now, |child| child.id == surplus);
-            members -= 1;
-        }
-        for child in &mut self.children {
-            if matches!(child.state, State::Down { until } if until <= now) {
-                self.spawned += 1;
-                child.age = self.spawned;
-                child.state = State::Forking { doomed: false };
-                self.actions.push_back(Action::Fork { worker: child.id, age: child.age });
-            }
-        }
-        self.report_workers();
-    }
-
-    /// Those who make up the number of workers, now or soon.
-    fn members(&self) -> impl Iterator<Item = &Child> {
-        self.children.iter().filter(|child| child.is_wanted())
-    }
-
-    fn ready_members(&self) -> usize {
-        self.members().filter(|child| child.is_ready()).count()
-    }
-
-    /// Once per change, and not for every single fork of it.
-    fn report_workers(&mut self) {
-        if self.children.iter().any(|child| matches!(child.state, State::Forking { .. })) {
-            return;
-        }
-        let processes = self.children.iter().filter(|child| child.pid().is_some()).count();
-        if processes != self.reported {
-            self.reported = processes;
-            self.report(Report::Workers(processes));
-        }
-    }
-
-    fn free_slot(&self) -> Option<WorkerId> {
-        let taken: BTreeSet<WorkerId> = self.children.iter().map(|child| child.id).collect();
-        WorkerId::all().find(|id| !taken.contains(id))
     }
 }
 

@@ -335,7 +335,11 @@ impl World {
         if self.is_chaotic && self.random.percent(20) {
             return self.event(Event::ReloadFailed);
         }
-        let plan = random_plan(&mut self.random);
+        let mut plan = random_plan(&mut self.random);
+        if !self.is_chaotic {
+            // Whoever counts workers wants nobody to go by himself.
+            plan.max_worker_lifetime = None;
+        }
         let previous = (self.wanted, std::mem::replace(&mut self.plan, plan.clone()));
         self.previous = Some(previous);
         self.wanted = plan.workers;
@@ -383,6 +387,19 @@ impl World {
                     process.unwrap_or_else(|| panic!("seed {seed}: kill of a reaped pid"));
                 process.dies_at = Some((dies_at, KILLED));
                 process.is_killed = true;
+            }
+            Action::Measure { worker, pid, limit_bytes } => {
+                assert!(self.processes[&pid].is_ready, "seed {seed}: {pid} has not grown yet");
+                let bytes = self.random.below(if self.is_chaotic { 1200 } else { 1000 });
+                assert_eq!(limit_bytes, 1000, "seed {seed}");
+                // Told at once by the real arbiter, but its actions come after those decided here.
+                self.supervisor
+                    .handle_event(Event::Measured { worker, bytes }, Moment::from_start(self.now));
+            }
+            Action::Report(Report::Outgrown { pid, .. } | Report::Outlived { pid, .. }) => {
+                let process = self.processes.get_mut(&pid).unwrap();
+                assert!(process.is_ready && !process.has_asked, "seed {seed}: {pid}");
+                process.has_asked = true;
             }
             Action::Reload => {
                 assert!(!self.is_reloading, "seed {seed}: two reloads at once");
@@ -535,6 +552,25 @@ impl World {
             && self.processes.values().all(|process| process.dies_at.is_none())
     }
 
+    /// As many serve as are wanted. Where workers grow old there is always somebody on the move.
+    fn has_recovered(&self) -> bool {
+        let is_idle = self.forks.is_empty() && self.previous.is_none() && !self.is_reloading;
+        match self.plan.max_worker_lifetime {
+            Some(_) => {
+                let mut staying = self.processes.values().filter(|process| !process.is_told_to_end);
+                is_idle
+                    && self.serving() >= self.wanted as usize
+                    && staying.all(|process| process.dies_at.is_none())
+            }
+            None => self.is_settled(),
+        }
+    }
+
+    /// Processes that may still do what they want.
+    fn alive(&self) -> usize {
+        self.processes.values().filter(|process| !process.is_killed).count()
+    }
+
     fn run_until(&mut self, limit: Duration, what: &str, done: impl Fn(&Self) -> bool) {
         let end = self.now + limit;
         for _ in 0..20_000 {
@@ -561,7 +597,7 @@ impl World {
     fn expect_recovery(&mut self) {
         // Whoever asked and then takes all the time that it is given holds up the next one.
         let limit = Duration::from_secs(200) + self.retirement_limit();
-        self.run_until(limit, "recovered", |world| world.halted.is_some() || world.is_settled());
+        self.run_until(limit, "recovered", |world| world.halted.is_some() || world.has_recovered());
     }
 
     fn expect_reload(&mut self) {
@@ -569,14 +605,19 @@ impl World {
             return;
         }
         let (seed, oldest_new) = (self.seed, self.last_age);
-        let before = self.serving();
+        let with_surge = |wanted: usize| wanted + (wanted / 4).max(1);
+        let before = self.serving().min(self.wanted as usize);
+        let alive_before = self.alive().max(with_surge(self.wanted as usize));
         self.signal(Signal::Hup);
         self.run_until(Duration::from_secs(400), "reloaded", |world| {
             let (serving, wanted) = (world.serving(), world.wanted as usize);
             assert!(serving >= before.min(wanted), "seed {seed}: {serving} of {before} serve");
-            let alive = world.processes.values().filter(|process| !process.is_killed).count();
-            let most = before.max(wanted) + (wanted / 4).max(1);
-            assert!(alive <= most, "seed {seed}: {alive} processes for {before} and {wanted}");
+            let alive = world.alive();
+            let most = alive_before.max(wanted) + with_surge(wanted) - wanted;
+            assert!(
+                alive <= most,
+                "seed {seed}: {alive} processes for {alive_before} and {wanted}"
+            );
             world.is_settled() && world.processes.values().all(|process| process.age > oldest_new)
         });
     }
@@ -602,8 +643,7 @@ impl World {
         }
         let at_a_time = (self.wanted as usize / 4).max(1);
         self.run_until(self.retirement_limit(), "replaced", |world| {
-            let alive = world.processes.values().filter(|process| !process.is_killed);
-            let (processes, wanted) = (alive.count(), world.wanted as usize);
+            let (processes, wanted) = (world.alive(), world.wanted as usize);
             assert!(processes <= wanted + at_a_time, "seed {seed}: {processes} for {wanted}");
             assert!(world.serving() >= wanted, "seed {seed}: a worker is lost");
             world.is_settled()
@@ -639,5 +679,9 @@ fn random_plan(random: &mut Random) -> Plan {
     plan.graceful_timeout = Duration::from_secs(random.below(30));
     plan.boot_timeout = random.percent(50).then(|| Duration::from_secs(4 + random.below(30)));
     plan.daemon = random.percent(50);
+    let lifetime = random.below(100);
+    plan.max_worker_lifetime = (20..50).contains(&lifetime).then(|| Duration::from_secs(lifetime));
+    plan.max_worker_lifetime_jitter = Duration::from_secs(random.below(20));
+    plan.max_worker_memory = random.percent(30).then_some(1000);
     plan
 }

@@ -216,6 +216,8 @@ pub(crate) fn arbiter_options(settings: &Settings, launch: &Launch) -> Options {
     let options = Options::new(settings.workers)
         .timeout(settings.timeout)
         .boot_timeout(settings.boot_timeout)
+        .max_worker_lifetime(settings.max_worker_lifetime, settings.max_worker_lifetime_jitter)
+        .max_worker_memory(settings.max_worker_memory, settings.max_worker_memory_kind)
         .graceful_timeout(settings.graceful_timeout)
         .backlog(settings.backlog)
         .bind_mode(settings.bind_mode)

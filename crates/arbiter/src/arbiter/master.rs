@@ -48,6 +48,8 @@ pub(super) struct Master<H, F, W> {
     notifier: Option<Notifier>,
     page: Arc<SharedPage>,
     oom: OomCounter,
+    /// The log has it that memory cannot be measured.
+    is_blind: bool,
     mailbox: Option<Mailbox>,
     /// Workers write a byte into it when they are ready, or want to be replaced.
     notify: Pipe,
@@ -125,6 +127,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             notifier,
             page,
             oom: OomCounter::new(),
+            is_blind: false,
             mailbox,
             notify: Pipe::new()?,
             lifeline: Pipe::new()?,
@@ -181,6 +184,9 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
                 }
             }
             Action::Promote => self.promote(),
+            Action::Measure { worker, pid, limit_bytes } => {
+                self.measure(worker, pid, limit_bytes);
+            }
             Action::Reload => self.reload(),
             Action::ReloadAbandoned => {
                 self.worker.reload_abandoned();
@@ -207,6 +213,21 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             if let Err(error) = kill(pid.into(), number) {
                 log::warn!(target: LOG, "Cannot send {number} to worker (pid:{pid}): {error}");
             }
+        }
+    }
+
+    fn measure(&mut self, worker: WorkerId, pid: Pid, limit_bytes: u64) {
+        match self.options.memory_kind.measure(pid, limit_bytes) {
+            Ok(bytes) => {
+                let event = Event::Measured { worker, bytes };
+                self.supervisor.handle_event(event, Moment::now());
+            }
+            Err(error) if !self.is_blind => {
+                self.is_blind = true;
+                log::warn!(target: LOG, "max_worker_memory has no effect while it cannot be read \
+                    how much worker (pid:{pid}) takes: {error}");
+            }
+            Err(_) => {}
         }
     }
 

@@ -14,8 +14,14 @@ pub(super) struct Child {
     pub(super) generation: u64,
     /// Starts in a row that did not last.
     pub(super) strikes: u32,
-    /// Whether its present process asked for a successor.
+    /// Whether its present process is to have a successor.
     pub(super) retires: bool,
+    /// Whether the memory of its present process is known.
+    pub(super) is_measured: bool,
+    /// Whether that was too much from the start.
+    pub(super) is_large: bool,
+    /// Drawn for its present process.
+    pub(super) draw: u16,
     pub(super) state: State,
 }
 
@@ -48,7 +54,17 @@ impl State {
 impl Child {
     pub(super) fn new(id: WorkerId, generation: u64, until: Moment) -> Self {
         let state = State::Down { until };
-        Self { id, age: 0, generation, strikes: 0, retires: false, state }
+        Self {
+            id,
+            age: 0,
+            generation,
+            strikes: 0,
+            retires: false,
+            is_measured: false,
+            is_large: false,
+            draw: 0,
+            state,
+        }
     }
 
     pub(super) fn pid(&self) -> Option<Pid> {
@@ -144,7 +160,7 @@ impl Child {
     /// One early death may be chance, and is made good at once; a boot that fails will most
     /// likely fail again.
     pub(super) fn mourn(&mut self, status: ExitStatus, now: Moment) -> Duration {
-        self.retires = false;
+        (self.retires, self.is_measured, self.is_large) = (false, false, false);
         match self.state {
             State::Ready { since, .. } if now.saturating_since(since) >= SOON => {
                 self.strikes = 0;

@@ -26,6 +26,12 @@ pub struct Plan {
     pub daemon: bool,
     /// Silence after which a ready worker is replaced; `None`: never. Default: 30 seconds.
     pub timeout: Option<Duration>,
+    /// Time after which a worker that serves is replaced; `None`: never. Default: never.
+    pub max_worker_lifetime: Option<Duration>,
+    /// Up to this much is added to the lifetime, another part of it for each worker. Default: zero.
+    pub max_worker_lifetime_jitter: Duration,
+    /// Bytes of memory above which a worker is replaced; `None`: never. Default: never.
+    pub max_worker_memory: Option<u64>,
     /// Time between the request to stop and the kill. Default: 30 seconds.
     pub graceful_timeout: Duration,
 }
@@ -59,6 +65,13 @@ pub enum Event {
     },
     /// The arbiter that this one is to replace has ended.
     Promoted,
+    /// [`Action::Measure`] succeeded.
+    Measured {
+        /// The worker.
+        worker: WorkerId,
+        /// The memory of its process, or an upper bound of it that is within the limit.
+        bytes: u64,
+    },
     /// A worker has booted.
     Ready {
         /// Which one.
@@ -115,6 +128,15 @@ pub enum Action {
     Notify(ServiceState),
     /// Take the names that the arbiter before this one had.
     Promote,
+    /// Measure the memory of a worker, then report [`Event::Measured`]; nothing if it cannot be.
+    Measure {
+        /// The worker.
+        worker: WorkerId,
+        /// Its process, which may have ended in the meantime.
+        pid: Pid,
+        /// What matters is whether it is more than this.
+        limit_bytes: u64,
+    },
     /// Read anew what workers are made of, then report [`Event::Reloaded`] or
     /// [`Event::ReloadFailed`].
     Reload,
@@ -140,6 +162,9 @@ impl Plan {
             workers,
             boot_timeout: None,
             daemon: false,
+            max_worker_lifetime: None,
+            max_worker_lifetime_jitter: Duration::ZERO,
+            max_worker_memory: None,
             timeout: Some(default),
             graceful_timeout: default,
         }

@@ -36,6 +36,7 @@ impl Supervisor {
         let generation = self.newest;
         self.stop(now, |child| child.generation != generation && !child.is_ready());
         self.rearm(now);
+        self.measure_at = None;
     }
 
     /// Whether everything still depends on the old workers.

@@ -1,26 +1,16 @@
 //! Succession: who is to be replaced serves on until somebody else does.
 //!
-//! *Stale* is who asked for a successor, and everyone whose generation is not the one that is
+//! *Stale* is who asked for a successor or is to be recycled, and everyone whose generation is not the one that is
 //! tended: after a reload all of the old generation, after one that was abandoned half-way those of
 //! the new one. Nobody is anybody's successor in particular. While some are stale, there may be more
 //! workers than wanted; once more than wanted are ready, one that is stale goes. So whatever happens
 //! on the way, to whom it may, as many as wanted serve if they can.
 
-use super::child::{CLEAN_EXIT_DELAY, Child, State};
+use super::child::{CLEAN_EXIT_DELAY, Child};
 use super::{Phase, Supervisor};
-use crate::{Moment, Report, RetireReason, WorkerId};
+use crate::Moment;
 
 impl Supervisor {
-    pub(super) fn retire_asked(&mut self, worker: WorkerId, reason: RetireReason) {
-        let Some(child) = self.children.iter_mut().find(|child| child.id == worker) else { return };
-        // Anyone else is to go already, or does not serve yet.
-        if let State::Ready { pid, .. } = child.state {
-            if !std::mem::replace(&mut child.retires, true) {
-                self.report(Report::RetireAsked { pid, reason });
-            }
-        }
-    }
-
     /// The most workers that there may be right now.
     pub(super) fn limit(&self) -> usize {
         let stale = self.stale_members().count();

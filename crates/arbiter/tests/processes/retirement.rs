@@ -53,3 +53,22 @@ fn who_dies_instead_of_retiring_is_replaced_once() {
     let booted = server.all_lines().iter().filter(|line| line.contains("Booting")).count();
     assert_eq!(booted, 2);
 }
+
+#[test]
+fn who_has_lived_its_time_is_replaced() {
+    let mut server = Server::with_options(&["127.0.0.1:0", "max_worker_lifetime=1"]);
+    server.wait_for("1 workers");
+    let worker = server.ask();
+    server.wait_for(&format!("Worker (pid:{worker}) is to be replaced: it has served for 1"));
+    server.wait_for(&format!("Worker exiting (pid: {worker})"));
+    assert_ne!(server.ask(), worker);
+}
+
+#[test]
+fn who_is_too_large_from_the_start_stays() {
+    let mut server = Server::with_options(&["127.0.0.1:0", "max_worker_memory=1000"]);
+    let line = server.wait_for("from the start, and max_worker_memory is 0 MiB");
+    assert!(line.starts_with("WARN"), "{line}");
+    let worker = server.ask();
+    assert!(line.contains(&format!("Worker (pid:{worker}) takes ")), "{line}");
+}

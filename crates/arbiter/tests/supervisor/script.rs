@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use rgunicorn_arbiter::{
-    Action, Event, ExitStatus, Moment, Pid, Plan, RetireReason, Severity, Signal, Supervisor,
-    WorkerId,
+    Action, Event, ExitStatus, Moment, Pid, Plan, Report, RetireReason, Severity, Signal,
+    Supervisor, WorkerId,
 };
 
 /// Names the n-th process 100 + n, and writes down what is decided.
@@ -58,6 +58,10 @@ impl Script {
         self.event(Event::RetireAsked { worker, reason: RetireReason::MaxRequests });
     }
 
+    pub(crate) fn takes(&mut self, number: u32, bytes: u64) {
+        self.event(Event::Measured { worker: self.forks[number as usize - 1], bytes });
+    }
+
     pub(crate) fn exited(&mut self, number: u32, code: i32) {
         self.ended(number, ExitStatus::Exited(code), None);
     }
@@ -109,7 +113,11 @@ impl Script {
                     );
                     format!("fork {number}")
                 }
+                Action::Measure { pid, .. } => format!("measure {}", number(pid)),
                 Action::Kill { pid } => format!("kill {}", number(pid)),
+                Action::Report(Report::Outgrown { pid, .. } | Report::Outlived { pid, .. }) => {
+                    format!("recycle {}", number(pid))
+                }
                 Action::Report(report) if report.severity() <= Severity::Info => continue,
                 Action::Report(report) => report.to_string(),
                 action => format!("{action:?}"),

@@ -13,7 +13,9 @@ use super::{SETTINGS, Settings};
 pub fn listing(settings: &Settings) -> String {
     let mut rows: Vec<_> = SETTINGS.iter().map(|row| (row.name, (row.show)(settings))).collect();
     rows.sort_unstable();
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    let lines = rows.iter().map(|(name, value)| format!("{name:width$} = {value}\n"));
+    let lines = rows.iter().map(|(name, value)| format!("{name:GUNICORNS_WIDTH$} = {value}\n"));
     lines.collect::<Vec<_>>().concat()
 }
+
+/// Its longest name's; some that are not gunicorn's are longer.
+const GUNICORNS_WIDTH: usize = "limit_request_field_size".len();

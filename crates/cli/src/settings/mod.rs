@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rgunicorn_arbiter::{Address, Group, User};
+use rgunicorn_arbiter::{Address, Group, MemoryKind, User};
 
 use crate::access_format::AccessFormat;
 
@@ -112,6 +112,14 @@ pub struct Settings {
     pub max_requests: u64,
     /// The most that is added to `max_requests`, at random for each worker.
     pub max_requests_jitter: u64,
+    /// Time for which a worker serves before it is replaced; `None` is without limit.
+    pub max_worker_lifetime: Option<Duration>,
+    /// The most that is added to `max_worker_lifetime`, another part of it for each worker.
+    pub max_worker_lifetime_jitter: Duration,
+    /// Bytes of memory above which a worker is replaced; `None` is without limit.
+    pub max_worker_memory: Option<u64>,
+    /// Which memory that is.
+    pub max_worker_memory_kind: MemoryKind,
     /// Where the arbiter's pid is written, relative to `chdir`.
     pub pidfile: Option<PathBuf>,
     /// Load the application before the workers are forked.
@@ -175,6 +183,10 @@ impl Default for Settings {
             loglevel: LogLevel::Info,
             max_requests: 0,
             max_requests_jitter: 0,
+            max_worker_lifetime: None,
+            max_worker_lifetime_jitter: Duration::ZERO,
+            max_worker_memory: None,
+            max_worker_memory_kind: MemoryKind::Pss,
             pidfile: None,
             preload_app: false,
             print_config: false,

@@ -8,8 +8,8 @@ use rgunicorn_arbiter::{Group, Options, User};
 
 use super::value::{
     INT_MAX, access_format, account, config_location, environment, list, log_level, log_target,
-    mode, name, number, optional, optional_seconds, path, seconds, switch, text, umask,
-    worker_class,
+    memory_kind, mode, name, number, optional, optional_bytes, optional_seconds, path, seconds,
+    switch, text, umask, worker_class,
 };
 use super::{Definition, Environment, Raw, Rejection, Section, Takes, bind, forwarded};
 
@@ -189,6 +189,68 @@ pub static SETTINGS: &[Definition] = &[
         show: |settings| settings.max_requests_jitter.to_string(),
         help: "Add up to so many requests to max_requests, at random for each worker.",
         doc: "So that the workers are not all replaced at once.",
+    },
+    Definition {
+        name: "max_worker_lifetime",
+        section: Section::WorkerProcesses,
+        flags: &["--max-worker-lifetime"],
+        takes: Takes::One("SECONDS"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.max_worker_lifetime = optional_seconds(raw)?;
+            Ok(())
+        },
+        show: |settings| seconds(settings.max_worker_lifetime),
+        help: "Replace a worker that has served for so long; 0 never does. Not in gunicorn.",
+        doc: "In seconds, from the moment at which it was ready. It serves on until its successor \
+              is ready, and at most a quarter of the workers is replaced at a time.",
+    },
+    Definition {
+        name: "max_worker_lifetime_jitter",
+        section: Section::WorkerProcesses,
+        flags: &["--max-worker-lifetime-jitter"],
+        takes: Takes::One("SECONDS"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.max_worker_lifetime_jitter = Duration::from_secs(number(raw, 0, INT_MAX)?);
+            Ok(())
+        },
+        show: |settings| settings.max_worker_lifetime_jitter.as_secs().to_string(),
+        help: "Add up to so many seconds to max_worker_lifetime, at random for each worker. Not in \
+               gunicorn.",
+        doc: "So that the workers are not all replaced at once.",
+    },
+    Definition {
+        name: "max_worker_memory",
+        section: Section::WorkerProcesses,
+        flags: &["--max-worker-memory"],
+        takes: Takes::One("BYTES"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.max_worker_memory = optional_bytes(raw)?;
+            Ok(())
+        },
+        show: |settings| settings.max_worker_memory.unwrap_or(0).to_string(),
+        help: "Replace a worker that takes more memory, like 500M; 0 never does. Not in gunicorn.",
+        doc: "In bytes; K, M and G stand for 1024 of them, and so on. The master looks every ten \
+              seconds, and first when the worker is ready: who takes more then stays, for its \
+              successor would take no less, and the log has a warning. A worker serves on until its \
+              successor is ready, and at most a quarter of the workers is replaced at a time.",
+    },
+    Definition {
+        name: "max_worker_memory_kind",
+        section: Section::WorkerProcesses,
+        flags: &["--max-worker-memory-kind"],
+        takes: Takes::One("STRING"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.max_worker_memory_kind = memory_kind(raw)?;
+            Ok(())
+        },
+        show: |settings| settings.max_worker_memory_kind.to_string(),
+        help: "Which memory counts: pss or rss. Not in gunicorn.",
+        doc: "`pss` is the proportional set: pages that processes share, as with `preload_app`, are \
+              divided among them. `rss` is the resident set, in which they count whole in each.",
     },
     Definition {
         name: "timeout",

@@ -23,8 +23,7 @@ fn applied(name: &'static str, value: Raw) -> Result<Settings, String> {
 
 #[test]
 fn values_that_are_right() {
-    type Check = fn(&Settings) -> bool;
-    let cases: Vec<(&'static str, Raw, Check)> = vec![
+    let cases: Vec<Right> = vec![
         ("accesslog", text("-"), |s| s.accesslog == Some(LogTarget::Standard)),
         ("accesslog", text("a.log"), |s| s.accesslog == Some(LogTarget::File("a.log".into()))),
         ("accesslog", Raw::None, |s| s.accesslog.is_none()),
@@ -110,6 +109,32 @@ fn values_that_are_right() {
         ("write_timeout", Raw::Int(5), |s| s.write_timeout == Duration::from_secs(5)),
         ("wsgi_app", text(" a:b "), |s| s.wsgi_app == "a:b"),
     ];
+    assert_right(cases);
+}
+
+#[test]
+fn values_that_say_when_workers_are_replaced() {
+    assert_right(vec![
+        ("max_worker_lifetime", text("60"), |s| {
+            s.max_worker_lifetime == Some(Duration::from_secs(60))
+        }),
+        ("max_worker_lifetime", Raw::Int(0), |s| s.max_worker_lifetime.is_none()),
+        ("max_worker_lifetime_jitter", Raw::Int(9), |s| {
+            s.max_worker_lifetime_jitter == Duration::from_secs(9)
+        }),
+        ("max_worker_memory", Raw::Int(1000), |s| s.max_worker_memory == Some(1000)),
+        ("max_worker_memory", text("0"), |s| s.max_worker_memory.is_none()),
+        ("max_worker_memory", text("2k"), |s| s.max_worker_memory == Some(2048)),
+        ("max_worker_memory", text("500M"), |s| s.max_worker_memory == Some(500 << 20)),
+        ("max_worker_memory", text("3G"), |s| s.max_worker_memory == Some(3 << 30)),
+        ("max_worker_memory_kind", text("rss"), |s| s.max_worker_memory_kind == MemoryKind::Rss),
+    ]);
+}
+
+/// A setting, what it is set to, and what must come of it.
+type Right = (&'static str, Raw, fn(&Settings) -> bool);
+
+fn assert_right(cases: Vec<Right>) {
     let tested: std::collections::BTreeSet<_> = cases.iter().map(|(name, ..)| *name).collect();
     assert_eq!(tested.len(), SETTINGS.len(), "a case for each setting");
     for (name, value, check) in cases {
@@ -129,6 +154,7 @@ fn values_that_are_wrong() {
     let limit = "a whole number from 1 to 2147483647";
     let forms = "one or more of HOST, HOST:PORT, [IPV6]:PORT, unix:PATH, unix:@NAME, fd://N";
     let path = "a path, or '-' for standard error";
+    let bytes = "bytes as a whole number, with K, M or G behind it if you like";
     let levels = "debug, info, warning, error or critical";
     let cases: Vec<(&'static str, Raw, &str, &str)> = vec![
         ("accesslog", Raw::Int(1), "1", "a path, '-' for standard output, or None"),
@@ -156,6 +182,14 @@ fn values_that_are_wrong() {
         ("limit_request_fields", Raw::Int(32_769), "32769", "a whole number from 0 to 32768"),
         ("limit_request_line", text("x"), "'x'", seconds),
         ("loglevel", text("loud"), "'loud'", levels),
+        ("max_worker_lifetime", text("1h"), "'1h'", seconds),
+        ("max_worker_lifetime_jitter", Raw::Int(-1), "-1", seconds),
+        ("max_worker_memory", text("M"), "'M'", bytes),
+        ("max_worker_memory", text("1T"), "'1T'", bytes),
+        ("max_worker_memory", text("\u{e9}"), "'\u{e9}'", bytes),
+        ("max_worker_memory", text("9999999999G"), "'9999999999G'", bytes),
+        ("max_worker_memory", Raw::Int(-1), "-1", bytes),
+        ("max_worker_memory_kind", text("uss"), "'uss'", "pss or rss"),
         ("print_config", Raw::Int(2), "2", "True or False"),
         ("pythonpath", Raw::Int(1), "1", "directories between commas"),
         ("timeout", Raw::Int(1 << 31), "2147483648", seconds),
@@ -321,6 +355,10 @@ fn no_setting_stands_in_two_tables() {
         "boot_timeout",
         "header_timeout",
         "limit_request_body",
+        "max_worker_lifetime",
+        "max_worker_lifetime_jitter",
+        "max_worker_memory",
+        "max_worker_memory_kind",
         "write_timeout",
     ];
     assert!(ours.iter().all(|name| seen.contains(name)));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use rgunicorn_arbiter::AccountError;
+use rgunicorn_arbiter::{AccountError, MemoryKind};
 
 use crate::access_format::{AccessFormat, AccessFormatError};
 
@@ -32,6 +32,38 @@ pub(super) fn optional_seconds(raw: &Raw) -> Result<Option<Duration>, Rejection>
 /// The inverse of [`optional_seconds`].
 pub(super) fn seconds(limit: Option<Duration>) -> String {
     limit.unwrap_or_default().as_secs().to_string()
+}
+
+/// Bytes, where 0 turns the limit off: a number, or one with a suffix that stands for a power of
+/// 1024.
+pub(super) fn optional_bytes(raw: &Raw) -> Result<Option<u64>, Rejection> {
+    const ALLOWED: &str = "bytes as a whole number, with K, M or G behind it if you like";
+    let suffixed = match raw {
+        Raw::Text(text) => text.to_str().and_then(|text| {
+            let (digits, suffix) =
+                text.trim().split_at_checked(text.trim().len().checked_sub(1)?)?;
+            let unit = match suffix {
+                "K" | "k" => 1 << 10,
+                "M" | "m" => 1 << 20,
+                "G" | "g" => 1 << 30,
+                _ => return None,
+            };
+            Some((digits.to_owned(), unit))
+        }),
+        _ => None,
+    };
+    let (raw, unit) = match suffixed {
+        Some((digits, unit)) => (&Raw::Text(digits.into()), unit),
+        None => (raw, 1),
+    };
+    let count: u64 = number(raw, 0, i64::MAX / unit).map_err(|_| Rejection::allowed(ALLOWED))?;
+    let bytes = count.saturating_mul(unit.unsigned_abs());
+    Ok((bytes > 0).then_some(bytes))
+}
+
+pub(super) fn memory_kind(raw: &Raw) -> Result<MemoryKind, Rejection> {
+    const ALLOWED: &str = "pss or rss";
+    raw.word(ALLOWED)?.parse().map_err(|_| Rejection::allowed(ALLOWED))
 }
 
 pub(super) fn text(text: &OsStr) -> Raw {
