@@ -274,25 +274,7 @@ impl fmt::Display for Report {
                 Ending(*status, *cause),
                 Seconds(*delay)
             ),
-            Self::Exited { pid, status, cause } => {
-                match *status {
-                    ExitStatus::Exited(_) => write!(f, "Worker (pid:{pid}) exited with {status}.")?,
-                    ExitStatus::Signaled(_) => write!(f, "Worker (pid:{pid}) was sent {status}!")?,
-                }
-                match (cause, *status) {
-                    (Cause::Arbiter(reason), _) => write!(f, " Reason: {reason}."),
-                    (Cause::OutOfMemory, _) => f.write_str(
-                        " Perhaps out of memory? Yes: it was the kernel's out-of-memory killer.",
-                    ),
-                    (Cause::Other, ExitStatus::Signaled(SIGKILL)) => f.write_str(
-                        " Neither by this server nor by the kernel's out-of-memory killer.",
-                    ),
-                    (Cause::Unknown, ExitStatus::Signaled(SIGKILL)) => {
-                        f.write_str(" Perhaps out of memory?")
-                    }
-                    (Cause::Other | Cause::Unknown, _) => Ok(()),
-                }
-            }
+            Self::Exited { pid, status, cause } => fmt_exited(f, *pid, *status, *cause),
             Self::ForkFailed { error, delay } => write!(
                 f,
                 "Cannot fork a worker: {error}; the next attempt is in {}.",
@@ -360,6 +342,30 @@ impl fmt::Display for Report {
                 write!(f, "No worker added: {limit} is the most that an arbiter keeps.")
             }
         }
+    }
+}
+
+/// gunicorn's words, and behind them what it does not know.
+fn fmt_exited(
+    f: &mut fmt::Formatter<'_>,
+    pid: Pid,
+    status: ExitStatus,
+    cause: Cause,
+) -> fmt::Result {
+    match status {
+        ExitStatus::Exited(_) => write!(f, "Worker (pid:{pid}) exited with {status}.")?,
+        ExitStatus::Signaled(_) => write!(f, "Worker (pid:{pid}) was sent {status}!")?,
+    }
+    match (cause, status) {
+        (Cause::Arbiter(reason), _) => write!(f, " Reason: {reason}."),
+        (Cause::OutOfMemory, _) => {
+            f.write_str(" Perhaps out of memory? Yes: it was the kernel's out-of-memory killer.")
+        }
+        (Cause::Other, ExitStatus::Signaled(SIGKILL)) => {
+            f.write_str(" Neither by this server nor by the kernel's out-of-memory killer.")
+        }
+        (Cause::Unknown, ExitStatus::Signaled(SIGKILL)) => f.write_str(" Perhaps out of memory?"),
+        (Cause::Other | Cause::Unknown, _) => Ok(()),
     }
 }
 

@@ -23,7 +23,7 @@ fn applied(name: &'static str, value: Raw) -> Result<Settings, String> {
 
 #[test]
 fn values_that_are_right() {
-    let cases: Vec<Right> = vec![
+    let mut cases: Vec<Right> = vec![
         ("accesslog", text("-"), |s| s.accesslog == Some(LogTarget::Standard)),
         ("accesslog", text("a.log"), |s| s.accesslog == Some(LogTarget::File("a.log".into()))),
         ("accesslog", Raw::None, |s| s.accesslog.is_none()),
@@ -109,12 +109,21 @@ fn values_that_are_right() {
         ("write_timeout", Raw::Int(5), |s| s.write_timeout == Duration::from_secs(5)),
         ("wsgi_app", text(" a:b "), |s| s.wsgi_app == "a:b"),
     ];
-    assert_right(cases);
+    cases.extend(when_workers_are_replaced());
+    let tested: std::collections::BTreeSet<_> = cases.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(tested.len(), SETTINGS.len(), "a case for each setting");
+    for (name, value, check) in cases {
+        let shown = value.to_string();
+        let settings = applied(name, value).unwrap();
+        assert!(check(&settings), "{name} = {shown}: {settings:?}");
+    }
 }
 
-#[test]
-fn values_that_say_when_workers_are_replaced() {
-    assert_right(vec![
+/// A setting, what it is set to, and what must come of it.
+type Right = (&'static str, Raw, fn(&Settings) -> bool);
+
+fn when_workers_are_replaced() -> Vec<Right> {
+    vec![
         ("max_worker_lifetime", text("60"), |s| {
             s.max_worker_lifetime == Some(Duration::from_secs(60))
         }),
@@ -128,20 +137,7 @@ fn values_that_say_when_workers_are_replaced() {
         ("max_worker_memory", text("500M"), |s| s.max_worker_memory == Some(500 << 20)),
         ("max_worker_memory", text("3G"), |s| s.max_worker_memory == Some(3 << 30)),
         ("max_worker_memory_kind", text("rss"), |s| s.max_worker_memory_kind == MemoryKind::Rss),
-    ]);
-}
-
-/// A setting, what it is set to, and what must come of it.
-type Right = (&'static str, Raw, fn(&Settings) -> bool);
-
-fn assert_right(cases: Vec<Right>) {
-    let tested: std::collections::BTreeSet<_> = cases.iter().map(|(name, ..)| *name).collect();
-    assert_eq!(tested.len(), SETTINGS.len(), "a case for each setting");
-    for (name, value, check) in cases {
-        let shown = value.to_string();
-        let settings = applied(name, value).unwrap();
-        assert!(check(&settings), "{name} = {shown}: {settings:?}");
-    }
+    ]
 }
 
 fn bind(settings: &Settings) -> Vec<String> {
