@@ -258,6 +258,11 @@ impl Connection {
         }
     }
 
+    /// Is all of a body there that a `Content-Length` announced? Its end takes no more bytes.
+    pub fn is_body_sent(&self) -> bool {
+        matches!(&self.state.server, Server::Body(writer) if writer.framing() == Framing::Length(0))
+    }
+
     /// Ends the response, and appends to `output` what that takes.
     ///
     /// # Errors

@@ -14,12 +14,12 @@ use rgunicorn_arbiter::Address;
 use rgunicorn_http1::{Connection, RequestHead, ResponseHead, error_response};
 
 use crate::access::{LoggedHeaders, Note};
-use crate::context::{Context, SLOW_REQUEST};
+use crate::context::Context;
 use crate::handler::ConnectionError;
 use crate::output::Output;
-use crate::poller::{Interest, Token};
+use crate::poller::Token;
+use crate::socket::Socket;
 use crate::spool::Body;
-use crate::stream::Stream;
 
 mod lifecycle;
 
@@ -39,6 +39,10 @@ struct Inner {
     /// Bytes pushed into `body` so far.
     body_bytes: u64,
     context: Arc<Context>,
+    /// Other requests are ready, so a finished response may wait for theirs.
+    defers: bool,
+    /// Some of what this connection sends may lie in the outbox.
+    deferred: bool,
     /// The request whose body is under way.
     head: Option<RequestHead>,
     http: Connection,
@@ -50,18 +54,26 @@ struct Inner {
     notes: Vec<Note>,
     output: Output,
     peer: Option<SocketAddr>,
-    /// What the poller waits for on this socket, if it knows the socket.
-    registered: Option<Interest>,
+    progress: Progress,
     /// Body bytes of the current response.
     sent_bytes: u64,
     /// When the handler was called, by both clocks: one look at the quicker one tells the time.
     started: (SystemTime, Instant),
     /// Status of the current response, 100 to 599; 0 before its head.
     status: u16,
-    stream: Stream,
+    socket: Arc<Socket>,
     token: Token,
-    /// The response failed after its head: it must not get an end.
-    truncated: bool,
+}
+
+/// How far a connection has come with its response.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Progress {
+    /// Between requests.
+    Between,
+    /// It is under way.
+    Response,
+    /// It failed: it must not get an end.
+    Truncated,
 }
 
 /// Data up to this size is copied behind the head, so that one send(2) takes both; copying more
@@ -107,7 +119,7 @@ impl Client {
         let inner = &mut *self.inner;
         let (started, clock) = inner.started;
         let elapsed = clock.elapsed();
-        if elapsed > SLOW_REQUEST && inner.context.is_told() {
+        if inner.context.is_closing() {
             inner.http.close_after_response();
         }
         inner.http.send_response(head, started + elapsed, &mut inner.output.head)?;
@@ -130,15 +142,15 @@ impl Client {
     /// [`ConnectionError::Response`]: more than `Content-Length` says.
     pub fn send_data(&mut self, data: &[u8]) -> Result<usize, ConnectionError> {
         let inner = &mut *self.inner;
-        let options = &inner.context.options;
         if data.is_empty() {
             return Ok(0);
         }
-        let limit_memory = options.response_buffer_size;
+        let limit_memory = inner.context.options.response_buffer_size;
         if inner.output.is_behind(limit_memory) {
-            inner.output.flush(&inner.stream)?;
+            inner.flush()?;
         }
         let is_behind = inner.output.is_behind(limit_memory);
+        let options = &inner.context.options;
         if is_behind && inner.output.spilled() >= options.response_spool_size {
             return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
         }
@@ -159,9 +171,10 @@ impl Client {
         if data.len() <= COPY_LIMIT_BYTES {
             inner.output.head.extend_from_slice(data);
             inner.output.head.extend_from_slice(chunk.suffix());
-            inner.output.flush(&inner.stream)?;
+            inner.hand_over(inner.http.is_body_sent())?;
         } else {
-            inner.output.write_through(&inner.stream, data, chunk.suffix())?;
+            inner.catch_up()?;
+            inner.output.write_through(inner.socket.stream(), data, chunk.suffix())?;
         }
         Ok(data.len())
     }
@@ -181,7 +194,7 @@ impl Client {
         inner.sent_bytes += data.len() as u64;
         if chunk.writes_body() {
             inner.output.push_rest_bytes(chunk.prefix(), data, chunk.suffix());
-            inner.output.flush(&inner.stream)?;
+            inner.flush()?;
         }
         Ok(())
     }
@@ -205,7 +218,7 @@ impl Client {
         inner.sent_bytes += length;
         if chunk.writes_body() {
             inner.output.push_rest_file(chunk.prefix(), file, range, chunk.suffix())?;
-            inner.output.flush(&inner.stream)?;
+            inner.flush()?;
         }
         Ok(length)
     }
@@ -215,7 +228,7 @@ impl Client {
     /// Either way the connection is closed afterwards.
     pub fn send_error(&mut self, status: u16, message: &str) {
         let inner = &mut *self.inner;
-        inner.truncated = true;
+        inner.progress = Progress::Truncated;
         if inner.status == 0 {
             inner.status = status;
             inner.output.head.extend_from_slice(&error_response(status, message));
@@ -237,14 +250,14 @@ impl Client {
         let inner = &mut *self.inner;
         let deadline = Instant::now() + inner.context.options.write_timeout;
         loop {
-            inner.context.heartbeat.beat();
+            inner.context.beat();
             let remaining = deadline.saturating_duration_since(Instant::now());
             if remaining.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             let slice =
                 PollTimeout::try_from(remaining.min(BEAT_INTERVAL)).map_err(io::Error::other)?;
-            let mut fds = [PollFd::new(inner.stream.as_fd(), PollFlags::POLLOUT)];
+            let mut fds = [PollFd::new(inner.socket.stream().as_fd(), PollFlags::POLLOUT)];
             match poll(&mut fds, slice) {
                 Ok(0) => {}
                 Ok(_) => return Ok(()),
@@ -254,14 +267,35 @@ impl Client {
     }
 }
 
-impl Drop for Client {
-    fn drop(&mut self) {
-        let inner = &*self.inner;
-        if inner.registered.is_some() {
-            if let Err(error) = inner.context.poller.delete(&inner.stream) {
-                log::debug!("cannot forget a connection: {error}");
+impl Inner {
+    /// Sends what is there, as far as the socket takes it.
+    fn flush(&mut self) -> io::Result<()> {
+        self.catch_up()?;
+        self.output.flush(self.socket.stream())
+    }
+
+    /// Sends, or leaves a small and whole response to be sent with those of other requests.
+    fn hand_over(&mut self, is_whole: bool) -> io::Result<()> {
+        if !(is_whole && self.defers && self.output.is_brief()) {
+            return self.flush();
+        }
+        let outbox = &self.context.outbox;
+        outbox.push(self.token, &self.socket, &mut self.output.head);
+        self.deferred = true;
+        if self.context.is_asleep() {
+            outbox.flush();
+        }
+        Ok(())
+    }
+
+    /// What is in the outbox goes before what is sent directly.
+    fn catch_up(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.deferred) {
+            if let Some(rest) = self.context.outbox.flush_before(self.token)? {
+                self.output.prepend(&rest);
             }
         }
+        Ok(())
     }
 }
 

@@ -18,10 +18,19 @@ pub trait Handler: Send + Sync + 'static {
     /// The connection is of no more use; it has been dropped.
     fn handle(&self, request: &RequestHead, client: Client) -> Result<Outcome, ConnectionError>;
 
-    /// The life of the thread that calls [`handle`](Self::handle). An interpreter attaches here,
-    /// once: to attach for each request would cost more than the rest of it.
+    /// The life of the process's main thread as a worker. An interpreter attaches here, once: to
+    /// attach for each request would cost more than the rest of it.
     fn thread(&self, run: &mut dyn FnMut()) {
         run();
+    }
+
+    /// Starts one of several threads that call [`handle`](Self::handle). An interpreter makes it
+    /// one of its own, attached for life.
+    ///
+    /// # Errors
+    /// There cannot be another thread.
+    fn spawn(&self, name: String, run: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        std::thread::Builder::new().name(name).spawn(run).map(drop)
     }
 
     /// Called around everything that may wait. An interpreter detaches here.

@@ -20,11 +20,14 @@ mod handoff;
 #[cfg(feature = "wsgi")]
 #[cfg_attr(not(test), expect(dead_code, reason = "nobody looks at the clock yet"))]
 mod interrupt;
+mod lead;
+mod monitor;
 mod options;
+mod outbox;
 mod output;
-mod pace;
 mod pipe;
 mod poller;
+mod pool;
 #[cfg(feature = "wsgi")]
 mod python;
 mod reactor;
@@ -33,8 +36,10 @@ mod scoreboard;
 mod serve;
 mod server;
 mod slots;
+mod socket;
 mod spool;
 mod stream;
+mod tick;
 mod timers;
 #[cfg(feature = "wsgi")]
 mod variables;

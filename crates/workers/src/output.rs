@@ -43,6 +43,9 @@ enum Piece {
 /// as we are would never let go.
 const TURN_BYTES: usize = 1 << 20;
 
+/// A response up to this size may wait, copied, for those of other requests.
+const BRIEF_BYTES: usize = 16 << 10;
+
 impl Output {
     pub(crate) fn is_empty(&self) -> bool {
         self.head.is_empty() && self.rest.is_empty() && self.tail.is_empty()
@@ -51,6 +54,18 @@ impl Output {
     /// Bytes that a slow reader makes us keep in memory of our own.
     fn buffered(&self) -> usize {
         self.head.len() + self.tail.len()
+    }
+
+    /// Whether all of it is a few packets in one buffer.
+    pub(crate) fn is_brief(&self) -> bool {
+        self.rest.is_empty() && self.tail.is_empty() && self.head.len() <= BRIEF_BYTES
+    }
+
+    /// Puts back in front what was to be sent before everything else.
+    pub(crate) fn prepend(&mut self, bytes: &[u8]) {
+        let behind = std::mem::take(&mut self.head);
+        self.head.extend_from_slice(bytes);
+        self.head.extend_from_slice(&behind);
     }
 
     /// Where the framing that follows everything else goes.

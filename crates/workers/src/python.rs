@@ -3,14 +3,14 @@
 use std::ffi::c_long;
 use std::io;
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::unistd::{ForkResult, fork};
 use pyo3::exceptions::PySystemExit;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyType};
+use pyo3::types::{IntoPyDict, PyCFunction, PyType};
 use rgunicorn_arbiter::{Fork, Forker, Pid};
 
 /// Forks as `os.fork` does: attached, and between the hooks that keep the interpreter's locks
@@ -61,6 +61,28 @@ fn after_fork_in_child() {
 fn after_fork_in_parent() {
     // SAFETY: follows `before_fork` on the same, attached thread.
     unsafe { ffi::PyOS_AfterFork_Parent() }
+}
+
+/// Starts one of Python's own threads, so that names, `threading.local` and debuggers work as the
+/// application expects. The interpreter does not wait for it at its end, as a call that never
+/// returns would keep the process alive.
+pub(crate) fn spawn_thread(
+    py: Python<'_>,
+    name: &str,
+    run: Box<dyn FnOnce() + Send>,
+) -> PyResult<()> {
+    let run = Mutex::new(Some(run));
+    let target = PyCFunction::new_closure(py, None, None, move |_, _| {
+        let run = run.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(run) = run {
+            run();
+        }
+    })?;
+    let options = [("name", name.into_pyobject(py)?.into_any()), ("target", target.into_any())];
+    let options = options.into_py_dict(py)?;
+    options.set_item("daemon", true)?;
+    py.import("threading")?.getattr("Thread")?.call((), Some(&options))?.call_method0("start")?;
+    Ok(())
 }
 
 /// Makes `SIGABRT`, by which the arbiter ends a worker that hangs, raise `SystemExit` in the

@@ -1,11 +1,15 @@
 //! The loop of a worker: no client, however slow, holds it up.
 //!
-//! Connections are read without blocking until a request is complete; only then is the handler
-//! called. What a reader does not take of a finished response is sent on from here, while the
-//! handler answers others. A connection therefore never costs more than its own buffers.
+//! Connections are read without blocking until a request is complete; only then does an
+//! application thread get it. What a reader does not take of a finished response is sent on from
+//! here, while the application answers others. A connection therefore never costs more than its
+//! own buffers.
+//!
+//! The reactor has no thread of its own: see [`Lead`](crate::lead::Lead).
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,25 +18,30 @@ use rgunicorn_arbiter::{Command, WorkerProcess};
 
 use crate::access::RequestLog;
 use crate::context::Context;
-use crate::handler::Handler;
 use crate::options::Options;
-use crate::pace::Pace;
 use crate::poller::{Events, Interest, Poller, Token};
+use crate::serve::Job;
 use crate::slots::{Phase, Slots};
-use crate::spool::Spools;
 use crate::timers::Timers;
 
 mod arrivals;
 mod connections;
+mod vacancy;
 
-/// The token of the process's own wake-ups; those of its listeners lie below it.
+/// The token of the process's own wake-ups.
 const WAKE: Token = Token(u64::MAX);
+
+/// The token of [`Context::kick`]; those of the listeners lie below it.
+const KICK: Token = Token(u64::MAX - 1);
 
 /// One read(2) fills at most this; the buffer is the worker's, connections own none.
 const READ_BUFFER_BYTES: usize = 256 << 10;
 
 /// What an output buffer starts with.
 const WRITE_BUFFER_BYTES: usize = 32 << 10;
+
+/// While the application has connections, their deadlines are not known here yet.
+const AWAY_PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Life {
@@ -42,96 +51,132 @@ enum Life {
     Stopped,
 }
 
+/// Owned by whoever leads.
 #[derive(Debug)]
-pub(crate) struct Reactor<'a, H, L> {
+pub(crate) struct Reactor<L> {
+    /// Connections that the application has.
+    away: usize,
     buffer: Box<[u8]>,
     context: Arc<Context>,
-    /// Since when new connections have been left to the siblings.
-    deferred: Option<Instant>,
     events: Events,
     /// Requests so far, whatever became of them.
     handled: u64,
-    handler: &'a H,
+    /// Somebody waits in a listener's queue.
+    incoming: bool,
     life: Life,
     listening: bool,
-    log: &'a L,
+    log: Arc<L>,
     /// The time of this turn: read once per wake-up and once per request.
     now: Instant,
-    pace: Pace,
-    /// Connections whose next request has arrived with the previous one.
-    pipelined: VecDeque<Token>,
+    /// When the poller was asked, if it told everything and all of it has been heard.
+    polled: Option<Instant>,
     process: WorkerProcess,
+    /// Connections that have something to read, in the order of its arrival. It outlasts a change
+    /// of lead: the poller would tell in the same order again, and the last one would starve.
+    ready: VecDeque<Token>,
     /// When to try accepting again.
     resume: Option<Instant>,
-    siblings: bool,
+    /// Complete requests that wait for an application thread.
+    requests: VecDeque<Job>,
     slots: Slots,
-    /// The output buffer that is lent to whoever is being answered.
+    /// An output buffer that is lent to whoever is being answered.
     spare: BytesMut,
     timers: Timers,
-    /// The last request took long enough for commands to have come meanwhile.
-    was_slow: bool,
+    /// The application has all its threads, and the monitor looks after the rest.
+    vacant: bool,
 }
 
-impl<'a, H: Handler, L: RequestLog> Reactor<'a, H, L> {
-    pub(crate) fn new(
-        handler: &'a H,
-        log: &'a L,
-        options: Options,
-        process: WorkerProcess,
-    ) -> io::Result<Self> {
+/// What a turn of the loop came to.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// Nothing to do: the poller may be waited for.
+    Idle,
+    /// Something was done, or came.
+    More,
+    /// The worker has ended.
+    Over,
+    /// A request for the application.
+    Serve(Box<Job>),
+}
+
+impl<L: RequestLog> Reactor<L> {
+    pub(crate) fn new(log: Arc<L>, options: Options, process: WorkerProcess) -> io::Result<Self> {
         let locals =
             process.listeners().iter().map(|listener| Arc::new(listener.address().clone()));
-        let spools = Spools::new(options.request_buffer_size, options.tmp_upload_dir.clone());
-        let context = Context {
-            heartbeat: process.heartbeat(),
-            locals: locals.collect(),
-            options,
-            poller: Poller::new()?,
-            spools,
-            wake: process.wake().try_clone_to_owned()?,
-        };
+        let beat = (options.threads == 1).then(|| process.heartbeat());
+        let context = Context::new(options, Poller::new()?, locals.collect(), beat)?;
         context.poller.add(process.wake(), WAKE, Interest::Read)?;
+        context.poller.add(context.kick.as_fd(), KICK, Interest::Read)?;
         Ok(Self {
+            away: 0,
             buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
             context: Arc::new(context),
-            deferred: None,
             events: Events::with_capacity(256),
             handled: 0,
-            handler,
+            incoming: false,
             life: Life::Running,
             listening: false,
             log,
             now: Instant::now(),
-            pace: Pace::default(),
-            pipelined: VecDeque::new(),
-            siblings: process.workers() > 1,
+            polled: None,
             process,
+            ready: VecDeque::new(),
+            requests: VecDeque::new(),
             resume: None,
             slots: Slots::default(),
             spare: BytesMut::with_capacity(WRITE_BUFFER_BYTES),
             timers: Timers::default(),
-            was_slow: false,
+            vacant: false,
         })
     }
 
-    /// Serves until told to stop.
-    pub(crate) fn run(&mut self) -> io::Result<()> {
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// The time of the present turn.
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Begins to accept.
+    pub(crate) fn open(&mut self) -> io::Result<()> {
         self.listen()?;
-        self.process.ready()?;
-        loop {
-            self.context.heartbeat.beat();
-            if self.is_finished() {
-                return Ok(());
-            }
-            self.wait()?;
-            let polled = self.now;
-            self.turn()?;
-            // Whoever has sent something meanwhile has not been heard yet, and a full batch may
-            // have left somebody out: the time that the application took is not the client's.
-            if !self.events.is_full() {
-                self.expire(polled);
+        self.process.ready()
+    }
+
+    /// Goes on until there is a request for the application. Connections first: whoever is here
+    /// goes before whoever wants in.
+    pub(crate) fn turn(&mut self) -> io::Result<Turn> {
+        if self.is_finished() {
+            return Ok(Turn::Over);
+        }
+        self.end_vacancy()?;
+        if let Some(job) = self.next_request() {
+            return Ok(Turn::Serve(Box::new(job)));
+        }
+        if std::mem::take(&mut self.incoming) && self.life == Life::Running {
+            if let Some(job) = self.accept_incoming()? {
+                return Ok(Turn::Serve(Box::new(job)));
             }
         }
+        self.flush_outbox();
+        // Not before all is heard that had arrived by then: the time that the application took is
+        // not the client's.
+        if let Some(polled) = self.polled.take() {
+            self.expire(polled);
+        }
+        if self.resume.is_some_and(|at| at <= self.now) {
+            self.resume = None;
+            self.listen()?;
+        }
+        // Looks before anybody waits: a busy worker never gives the interpreter away for nothing.
+        Ok(if self.poll(Some(Duration::ZERO))? { Turn::More } else { Turn::Idle })
+    }
+
+    /// Sleeps until there is something to do.
+    pub(crate) fn wait(&mut self) -> io::Result<()> {
+        self.poll(self.patience()).map(drop)
     }
 
     fn is_finished(&self) -> bool {
@@ -142,76 +187,46 @@ impl<'a, H: Handler, L: RequestLog> Reactor<'a, H, L> {
         }
     }
 
-    /// Looks before it waits: a busy worker never gives the interpreter away for nothing.
-    fn wait(&mut self) -> io::Result<()> {
-        let (context, events) = (&self.context, &mut self.events);
-        context.poller.wait(events, Some(Duration::ZERO))?;
-        self.now = Instant::now();
-        if !self.events.is_empty() || !self.pipelined.is_empty() {
-            return Ok(());
-        }
-        let timeout = self.patience();
-        let (events, mut result) = (&mut self.events, Ok(()));
-        self.handler.blocking(&mut || result = context.poller.wait(events, timeout));
-        self.handler.woken();
-        self.now = Instant::now();
-        result
-    }
-
     /// How long nothing needs to be done, unless somebody sends something.
-    fn patience(&self) -> Option<Duration> {
+    pub(crate) fn patience(&self) -> Option<Duration> {
         // Two beats within the arbiter's timeout, as gunicorn's workers do.
         let beat = self.process.timeout().map(|timeout| timeout / 2);
         let timer = self.timers.remaining(self.now);
         let resume = self.resume.map(|at| at.saturating_duration_since(self.now));
-        [beat, timer, resume].into_iter().flatten().min()
+        let away = (self.away > 0).then_some(AWAY_PATIENCE);
+        [beat, timer, resume, away].into_iter().flatten().min()
     }
 
-    /// Everything that one wake-up brought. Connections first: whoever is here goes before
-    /// whoever wants in.
-    fn turn(&mut self) -> io::Result<()> {
-        let (mut incoming, mut woken, mut index) = (false, false, 0);
-        for _ in 0..self.pipelined.len() {
-            let Some(token) = self.pipelined.pop_front() else { break };
-            if let Some((client, _)) = self.slots.take(token) {
-                self.advance(token, client);
-                self.look_for_commands()?;
-            }
-        }
+    /// Asks the poller, and says whether it told anything.
+    fn poll(&mut self, patience: Option<Duration>) -> io::Result<bool> {
+        self.context.poller.wait(&mut self.events, patience)?;
+        self.context.beat();
+        self.now = Instant::now();
+        self.polled = (!self.events.is_full()).then_some(self.now);
+        let mut index = 0;
         while let Some(token) = self.events.token(index) {
             index += 1;
-            if token == WAKE {
-                woken = true;
-            } else if self.listener_of(token).is_some() {
-                incoming = true;
-            } else if self.life != Life::Stopped {
-                self.connection_ready(token);
-                self.look_for_commands()?;
+            match token {
+                WAKE => self.obey_commands()?,
+                KICK => self.context.heed_kicks(),
+                token if self.listener_of(token).is_some() => self.incoming = true,
+                token => self.enqueue(token),
             }
         }
-        let busy = index > usize::from(incoming) + usize::from(woken) || !self.pipelined.is_empty();
-        if woken {
-            self.obey_commands()?;
-        }
-        if !incoming {
-            self.deferred = None;
-        } else if self.life == Life::Running {
-            self.accept_incoming(busy)?;
-        }
-        if self.resume.is_some_and(|at| at <= self.now) {
-            self.resume = None;
-            self.listen()?;
-        }
-        Ok(())
+        Ok(index > 0)
     }
 
-    /// After a slow request, so that one who waits for us to stop need not wait for all requests
-    /// of this turn.
-    fn look_for_commands(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.was_slow) && self.context.is_told() {
-            self.obey_commands()?;
+    /// Puts a connection in the queue, once.
+    fn enqueue(&mut self, token: Token) {
+        let Some(slot) = self.slots.get(token) else { return };
+        if let Some(socket) = slot.socket_away() {
+            // It is told to the poller again when it comes back.
+            return socket.silence();
         }
-        Ok(())
+        if slot.is_here() && slot.ready_since.is_none() {
+            slot.ready_since = Some(self.now);
+            self.ready.push_back(token);
+        }
     }
 
     fn obey_commands(&mut self) -> io::Result<()> {
@@ -235,8 +250,12 @@ impl<'a, H: Handler, L: RequestLog> Reactor<'a, H, L> {
             return Ok(());
         }
         self.life = Life::Draining;
+        self.context.set_closing();
         for listener in 0..self.process.listeners().len() {
-            while self.slots.len() < self.context.options.connections && self.accept(listener)? {}
+            while self.slots.len() < self.context.options.connections {
+                let Some(token) = self.accept(listener)? else { break };
+                self.enqueue(token);
+            }
         }
         self.unlisten()?;
         self.process.close_listeners();

@@ -1,37 +1,42 @@
 //! One request, from the handler's call to the record of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use rgunicorn_http1::RequestHead;
 
 use crate::access::{Record, RequestLog};
 use crate::client::{Client, Next};
 use crate::handler::{Handler, Outcome};
+use crate::poller::Token;
 
-/// What came of a request.
+/// A complete request on its way to an application thread.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) client: Client,
+    pub(crate) request: RequestHead,
+    pub(crate) token: Token,
+}
+
+/// What came of it.
 #[derive(Debug)]
 pub(crate) struct Served {
     /// The connection and what is to become of it; `None` when it is gone.
     pub(crate) client: Option<(Client, Next)>,
-    pub(crate) duration: Duration,
     pub(crate) finished: Instant,
     /// The worker is to end.
     pub(crate) last: bool,
+    pub(crate) token: Token,
 }
 
 /// The single path that every request takes. A panic in the handler costs its connection, and
 /// nothing else.
-pub(crate) fn serve_one<H: Handler, L: RequestLog>(
-    handler: &H,
-    log: &L,
-    request: &RequestHead,
-    mut client: Client,
-) -> Served {
+pub(crate) fn serve_one<H: Handler, L: RequestLog>(handler: &H, log: &L, job: Job) -> Served {
+    let Job { mut client, request, token } = job;
     let (started, clock) = (SystemTime::now(), Instant::now());
     client.start((started, clock));
     let peer = client.peer();
-    let outcome = catch_unwind(AssertUnwindSafe(|| handler.handle(request, client)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| handler.handle(&request, client)));
     let (client, last) = match outcome {
         Ok(Ok(Outcome::Done(client))) => (Some(client), false),
         Ok(Ok(Outcome::Last(client))) => (Some(client), true),
@@ -45,7 +50,7 @@ pub(crate) fn serve_one<H: Handler, L: RequestLog>(
         }
     };
     let ended = client.map(|mut client| {
-        let next = client.finish(request);
+        let next = client.finish(&request);
         (client, next)
     });
     let finished = Instant::now();
@@ -54,7 +59,7 @@ pub(crate) fn serve_one<H: Handler, L: RequestLog>(
         let (status, sent_bytes) = client.sent();
         let response_headers = client.logged_headers();
         log.request_done(&Record {
-            request,
+            request: &request,
             peer,
             status,
             sent_bytes,
@@ -71,5 +76,5 @@ pub(crate) fn serve_one<H: Handler, L: RequestLog>(
             }
         }
     });
-    Served { client, duration, finished, last }
+    Served { client, finished, last, token }
 }

@@ -1,13 +1,20 @@
-//! The worker process of the sync kind.
+//! The worker process.
 
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use nix::sys::signal::{SigSet, SigmaskHow};
 use rgunicorn_arbiter::{Worker, WorkerError, WorkerProcess};
 
 use crate::access::RequestLog;
 use crate::handler::Handler;
+use crate::monitor::Monitor;
 use crate::options::Options;
+use crate::pool::Pool;
 use crate::reactor::Reactor;
 
-/// Serves HTTP/1.1 on the arbiter's listeners with one application thread.
+/// Serves HTTP/1.1 on the arbiter's listeners, with one application thread or several.
 ///
 /// ```no_run
 /// use rgunicorn_arbiter::{Arbiter, Exit, Error};
@@ -32,30 +39,75 @@ use crate::reactor::Reactor;
 /// ```
 #[derive(Debug)]
 pub struct Server<H, L = ()> {
-    handler: H,
-    log: L,
+    handler: Arc<H>,
+    log: Arc<L>,
     options: Options,
 }
 
 impl<H: Handler> Server<H> {
     /// A server without a request log.
     pub fn new(handler: H, options: Options) -> Self {
-        Self { handler, log: (), options }
+        Self { handler: Arc::new(handler), log: Arc::new(()), options }
     }
 }
 
 impl<H: Handler, L: RequestLog> Server<H, L> {
     /// The same, with every request reported to `log`.
     pub fn log<M: RequestLog>(self, log: M) -> Server<H, M> {
-        Server { handler: self.handler, log, options: self.options }
+        Server { handler: self.handler, log: Arc::new(log), options: self.options }
     }
 }
 
 impl<H: Handler, L: RequestLog> Worker for Server<H, L> {
     fn run(&mut self, process: WorkerProcess) -> Result<(), WorkerError> {
-        let mut reactor = Reactor::new(&self.handler, &self.log, self.options.clone(), process)?;
-        let mut result = Ok(());
-        self.handler.thread(&mut || result = reactor.run());
-        Ok(result?)
+        let (heartbeat, timeout) = (process.heartbeat(), process.timeout());
+        let threads = self.options.threads;
+        let mut reactor = Reactor::new(Arc::clone(&self.log), self.options.clone(), process)?;
+        let context = Arc::clone(reactor.context());
+        let pool = Pool::new(Arc::clone(&self.handler), Arc::clone(&self.log), context)?;
+        let pool = Arc::new(pool);
+        let monitor = spawn_quietly("monitor", {
+            let monitor = Monitor::new(Arc::clone(&pool));
+            move || monitor.run()
+        })?;
+        if threads > 1 {
+            for number in 1..=threads {
+                let pool = Arc::clone(&pool);
+                pool.lead.enter();
+                let run = Box::new({
+                    let pool = Arc::clone(&pool);
+                    move || {
+                        pool.run();
+                        pool.lead.leave();
+                    }
+                });
+                self.handler.spawn(format!("worker-{number}"), run)?;
+            }
+        }
+        reactor.open()?;
+        pool.lead.put_back(Box::new(reactor));
+        self.handler.thread(&mut || {
+            if threads > 1 {
+                pool.watch(&heartbeat, timeout);
+            } else {
+                pool.run();
+            }
+        });
+        if monitor.join().is_err() {
+            log::error!("the monitor panicked");
+        }
+        pool.failure().map_or(Ok(()), |error| Err(error.into()))
     }
+}
+
+/// A thread to which no signal is delivered: they are the main thread's, whose waits they are to
+/// interrupt.
+fn spawn_quietly<F>(name: &str, run: F) -> io::Result<JoinHandle<()>>
+where
+    F: FnOnce() + Send + 'static,
+{
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    mask.thread_set_mask()?;
+    spawned
 }

@@ -1,7 +1,11 @@
 //! The connections of one worker, by number.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use crate::client::Client;
 use crate::poller::Token;
+use crate::socket::Socket;
 use crate::timers::Deadline;
 
 /// Where a connection stands while no handler has it.
@@ -23,10 +27,15 @@ pub(crate) enum Phase {
 /// event or a timer of an earlier one finds nobody.
 #[derive(Debug)]
 pub(crate) struct Slot {
+    /// Away while a handler has it.
     client: Option<Client>,
     pub(crate) deadline: Deadline,
     generation: u32,
     pub(crate) phase: Phase,
+    /// Since when it waits in the queue of those that have something to read.
+    pub(crate) ready_since: Option<Instant>,
+    /// Of the connection, also while that is away.
+    socket: Option<Arc<Socket>>,
 }
 
 /// A slab of connections.
@@ -48,7 +57,9 @@ impl Slots {
         self.taken += 1;
         let index = self.free.pop().unwrap_or_else(|| {
             let (deadline, phase) = (Deadline::default(), Phase::Idle);
-            self.places.push(Slot { client: None, deadline, generation: 0, phase });
+            let (client, ready_since, socket) = (None, None, None);
+            let slot = Slot { client, deadline, generation: 0, phase, ready_since, socket };
+            self.places.push(slot);
             u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX)
         });
         let generation = self.places.get(index as usize).map_or(0, |slot| slot.generation);
@@ -59,8 +70,10 @@ impl Slots {
     pub(crate) fn release(&mut self, token: Token) {
         let Some(slot) = self.get(token) else { return };
         slot.client = None;
+        slot.socket = None;
         slot.deadline = Deadline::default();
         slot.phase = Phase::Idle;
+        slot.ready_since = None;
         slot.generation = slot.generation.wrapping_add(1) & LIMIT_GENERATION;
         self.taken -= 1;
         self.free.push(index(token));
@@ -85,6 +98,13 @@ impl Slots {
         }
     }
 
+    /// Keeps the socket of a new connection.
+    pub(crate) fn set_socket(&mut self, token: Token, socket: Arc<Socket>) {
+        if let Some(slot) = self.get(token) {
+            slot.socket = Some(socket);
+        }
+    }
+
     /// Whether the connection of this place stood there when it was last put back.
     pub(crate) fn is_in(&mut self, token: Token, phase: Phase) -> bool {
         self.get(token).is_some_and(|slot| slot.phase == phase)
@@ -97,6 +117,17 @@ impl Slots {
             .filter(|(slot, _)| slot.phase == phase && slot.client.is_some())
             .map(|(slot, index)| Token(u64::from(slot.generation) << 32 | index))
             .collect()
+    }
+}
+
+impl Slot {
+    /// The socket of a connection that a handler has.
+    pub(crate) fn socket_away(&self) -> Option<&Socket> {
+        if self.client.is_some() { None } else { self.socket.as_deref() }
+    }
+
+    pub(crate) fn is_here(&self) -> bool {
+        self.client.is_some()
     }
 }
 

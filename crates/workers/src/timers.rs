@@ -28,6 +28,11 @@ impl Deadline {
     pub(crate) fn clear(&mut self) {
         self.at = None;
     }
+
+    /// The wake-up that stood for it was taken from the heap.
+    pub(crate) fn postpone(&mut self) {
+        self.queued = None;
+    }
 }
 
 impl Timers {

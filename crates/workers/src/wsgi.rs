@@ -16,7 +16,7 @@ use rgunicorn_wsgi::{App, AppError, Exchange, Local, Peer, Request, Scheme, form
 
 use crate::client::Client;
 use crate::handler::{ConnectionError, Handler, Outcome};
-use crate::python::raise_on_abort;
+use crate::python::{raise_on_abort, spawn_thread};
 use crate::variables::Variables;
 
 /// Calls a WSGI application, on the process's main thread, attached to Python for life.
@@ -90,6 +90,10 @@ impl Handler for WsgiHandler {
 
     fn thread(&self, run: &mut dyn FnMut()) {
         Python::attach(|_| run());
+    }
+
+    fn spawn(&self, name: String, run: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        Python::attach(|py| spawn_thread(py, &name, run)).map_err(io::Error::other)
     }
 
     fn blocking(&self, wait: &mut (dyn FnMut() + Send)) {

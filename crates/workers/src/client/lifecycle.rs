@@ -8,13 +8,14 @@ use std::time::{Instant, SystemTime};
 use bytes::{Bytes, BytesMut};
 use rgunicorn_http1::{Connection, Event, Headers, Peer, ProtocolError, RequestHead, ResponseHead};
 
-use super::{Client, Inner};
+use super::{Client, Inner, Progress};
 use crate::access::{LoggedHeader, LoggedHeaders, Note};
 use crate::context::Context;
 use crate::handler::ConnectionError;
 use crate::output::Output;
 use crate::pipe::Carried;
-use crate::poller::{Interest, Token};
+use crate::poller::Token;
+use crate::socket::Socket;
 use crate::spool::Body;
 use crate::stream::Stream;
 
@@ -44,13 +45,13 @@ pub(crate) enum Received {
 
 impl Client {
     pub(crate) fn new(
-        stream: Stream,
+        socket: Arc<Socket>,
         peer: Option<SocketAddr>,
         listener: usize,
         token: Token,
         context: Arc<Context>,
     ) -> Self {
-        let speaker = match (&stream, peer) {
+        let speaker = match (socket.stream(), peer) {
             (Stream::Tcp(_), Some(address)) => Peer::Ip(address.ip()),
             // The kernel forgets the address of a connection that was reset: a stranger, not one of us.
             (Stream::Tcp(_), None) => Peer::Ip(Ipv4Addr::UNSPECIFIED.into()),
@@ -61,6 +62,8 @@ impl Client {
             body: Body::Empty,
             body_bytes: 0,
             context,
+            deferred: false,
+            defers: false,
             head: None,
             http,
             listener,
@@ -68,27 +71,18 @@ impl Client {
             notes: Vec::new(),
             output: Output::default(),
             peer,
-            registered: None,
+            progress: Progress::Between,
             sent_bytes: 0,
             started: (SystemTime::now(), Instant::now()),
             status: 0,
-            stream,
+            socket,
             token,
-            truncated: false,
         };
         Self { inner: Box::new(inner) }
     }
 
-    /// Tells the poller what to wait for; nothing when it waits for that already.
-    pub(crate) fn wait_for(&mut self, interest: Interest) -> io::Result<()> {
-        let inner = &mut *self.inner;
-        match inner.registered {
-            Some(registered) if registered == interest => return Ok(()),
-            Some(_) => inner.context.poller.modify(&inner.stream, inner.token, interest)?,
-            None => inner.context.poller.add(&inner.stream, inner.token, interest)?,
-        }
-        inner.registered = Some(interest);
-        Ok(())
+    pub(crate) fn socket(&self) -> &Arc<Socket> {
+        &self.inner.socket
     }
 
     /// Takes what has arrived, up to the size of the buffer, into the protocol; or past it, if it
@@ -110,7 +104,7 @@ impl Client {
         let inner = &mut *self.inner;
         let carried = match (&mut inner.body, inner.http.body_remaining()) {
             (Body::Spooled(spool), limit @ 1..) => {
-                spool.carry(&inner.stream, limit, &inner.context.spools)?
+                spool.carry(inner.socket.stream(), limit, &inner.context.spools)?
             }
             _ => None,
         };
@@ -121,7 +115,7 @@ impl Client {
                 inner.body_bytes += count as u64;
             }
             Some(Carried::NoRoom(error)) => return Ok(Received::NoRoom(error)),
-            None => match inner.stream.read(buffer)? {
+            None => match inner.socket.stream().read(buffer)? {
                 0 => inner.http.receive_eof(),
                 count => inner.http.receive_data(buffer.get(..count).unwrap_or_default()),
             },
@@ -131,7 +125,7 @@ impl Client {
 
     /// One read(2) to nowhere; the number of bytes, 0 at their end.
     pub(crate) fn discard(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.inner.stream.read(buffer)
+        self.inner.socket.stream().read(buffer)
     }
 
     pub(crate) fn next_event(&mut self) -> Result<Event, ProtocolError> {
@@ -180,13 +174,14 @@ impl Client {
                 .http
                 .send_informational(&head, &mut inner.output.head)
                 .map_err(io::Error::other)?;
-            inner.output.flush(&inner.stream)?;
+            inner.flush()?;
         }
         Ok(())
     }
 
     /// The answer to bytes that are no request.
     pub(crate) fn refuse(&mut self, response: &[u8]) {
+        self.inner.progress = Progress::Response;
         self.inner.http.close_after_response();
         self.inner.output.head.extend_from_slice(response);
     }
@@ -205,7 +200,7 @@ impl Client {
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        self.inner.output.flush(&self.inner.stream)
+        self.inner.flush()
     }
 
     pub(crate) fn has_output(&self) -> bool {
@@ -213,7 +208,7 @@ impl Client {
     }
 
     pub(crate) fn shutdown_write(&mut self) -> io::Result<()> {
-        self.inner.stream.shutdown_write()
+        self.inner.socket.stream().shutdown_write()
     }
 
     /// Status and body bytes of the response, for the log.
@@ -241,7 +236,18 @@ impl Client {
 
     /// The handler is about to be called.
     pub(crate) fn start(&mut self, now: (SystemTime, Instant)) {
+        self.inner.progress = Progress::Response;
         self.inner.started = now;
+    }
+
+    /// Whether a finished response may wait for those of other requests that are ready.
+    pub(crate) fn set_defers(&mut self, defers: bool) {
+        self.inner.defers = defers;
+    }
+
+    /// Takes back what a socket did not take from the outbox.
+    pub(crate) fn put_back(&mut self, rest: &[u8]) {
+        self.inner.output.prepend(rest);
     }
 
     /// Ends the response, once the handler has returned. A response without its end, or with
@@ -254,9 +260,11 @@ impl Client {
         let inner = &mut *self.inner;
         inner.context.spools.recycle(std::mem::take(&mut inner.body));
         inner.body_bytes = 0;
-        let ended =
-            !inner.truncated && inner.http.send_end(Headers::empty(), inner.output.end()).is_ok();
-        inner.output.flush(&inner.stream)?;
+        let ended = inner.progress != Progress::Truncated
+            && inner.http.send_end(Headers::empty(), inner.output.end()).is_ok();
+        if !inner.output.is_empty() {
+            inner.hand_over(ended && inner.http.can_reuse())?;
+        }
         Ok(if !inner.output.is_empty() {
             Next::Flush
         } else if ended && inner.http.can_reuse() {
@@ -272,12 +280,16 @@ impl Client {
 
     /// What a connection does when the rest of its response is out.
     pub(crate) fn after_flush(&self) -> Next {
-        if self.inner.http.can_reuse() { Next::Reuse } else { Next::Linger }
+        let is_between = self.inner.progress == Progress::Between;
+        if is_between || self.inner.http.can_reuse() { Next::Reuse } else { Next::Linger }
     }
 
     /// Makes room for the next request.
     pub(crate) fn start_next_cycle(&mut self) -> Result<(), ConnectionError> {
-        self.inner.http.start_next_cycle()?;
+        if self.inner.progress != Progress::Between {
+            self.inner.http.start_next_cycle()?;
+            self.inner.progress = Progress::Between;
+        }
         self.inner.output.release();
         self.inner.status = 0;
         self.inner.logged_headers.clear();

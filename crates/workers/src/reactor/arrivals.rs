@@ -7,24 +7,27 @@ use std::time::Duration;
 use nix::errno::Errno;
 use rgunicorn_arbiter::Connection;
 
-use super::{Life, Reactor, WAKE};
+use super::{KICK, Life, Reactor};
 use crate::access::RequestLog;
 use crate::client::Client;
-use crate::handler::Handler;
 use crate::poller::{Interest, Token};
+use crate::serve::Job;
+use crate::slots::Phase;
+use crate::socket::Socket;
 use crate::stream::Stream;
 
-impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
+impl<L: RequestLog> Reactor<L> {
     pub(super) fn listener_of(&self, token: Token) -> Option<usize> {
-        let index = usize::try_from(WAKE.0 - token.0).ok()?.checked_sub(1)?;
+        let index = usize::try_from(KICK.0 - token.0).ok()?.checked_sub(1)?;
         (index < self.context.locals.len()).then_some(index)
     }
 
     pub(super) fn listen(&mut self) -> io::Result<()> {
-        if !self.listening && self.life == Life::Running {
+        let has_room = self.slots.len() < self.context.options.connections;
+        if !self.listening && self.life == Life::Running && has_room {
             self.listening = true;
             for (listener, number) in self.process.listeners().iter().zip(1..) {
-                let token = Token(WAKE.0 - number);
+                let token = Token(KICK.0 - number);
                 self.context.poller.add(listener, token, Interest::ReadExclusive)?;
             }
         }
@@ -41,69 +44,67 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
         Ok(())
     }
 
-    pub(super) fn accept_incoming(&mut self, busy: bool) -> io::Result<()> {
-        if self.siblings && busy {
-            let since = *self.deferred.get_or_insert(self.now);
-            if self.now.saturating_duration_since(since) < ACCEPT_DEFERRAL {
-                return Ok(());
-            }
-        }
-        self.deferred = None;
-        let accepts = if self.siblings { 1 } else { ACCEPTS_PER_TURN };
+    /// Takes connections until one of them brings a complete request.
+    pub(super) fn accept_incoming(&mut self) -> io::Result<Option<Job>> {
+        let accepts = if self.process.workers() > 1 { 1 } else { ACCEPTS_PER_TURN };
         for listener in 0..self.process.listeners().len() {
             for _ in 0..accepts {
-                if !self.listening || !self.accept(listener)? {
-                    break;
+                if !self.listening {
+                    return Ok(None);
+                }
+                let Some(token) = self.accept(listener)? else { break };
+                // Its request is usually here already, and then the poller never learns of a
+                // connection that lives for one response.
+                if let Some(job) = self.hear(token) {
+                    self.incoming = true;
+                    return Ok(Some(job));
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Accepts one connection and reads it at once: its request is usually here already, and then
-    /// the poller never learns of a connection that lives for one response. `false`: nobody is waiting.
-    pub(super) fn accept(&mut self, listener: usize) -> io::Result<bool> {
-        let Some(socket) = self.process.listeners().get(listener) else { return Ok(false) };
-        let connection = match socket.accept() {
-            Ok(connection) => connection,
-            Err(error) => return self.accept_failed(&error),
-        };
+    /// Accepts one connection, which is then to be heard. `None`: nobody is waiting.
+    pub(super) fn accept(&mut self, listener: usize) -> io::Result<Option<Token>> {
+        loop {
+            let Some(socket) = self.process.listeners().get(listener) else { return Ok(None) };
+            match socket.accept() {
+                Ok(connection) => return self.admit(connection, listener).map(Some),
+                Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                    Some(Errno::EAGAIN) => return Ok(None),
+                    // The client has gone before we came; accept(2) says to treat these like EAGAIN.
+                    Some(Errno::ECONNABORTED | Errno::EINTR | Errno::EPROTO) => {}
+                    _ => return self.pause_accepting(&error).map(|()| None),
+                },
+            }
+        }
+    }
+
+    fn admit(&mut self, connection: Connection, listener: usize) -> io::Result<Token> {
         let token = self.slots.reserve();
-        let client = self.client(connection, listener, token);
+        let stream = Stream::from(connection);
+        let peer = stream.peer_addr();
+        let socket = Arc::new(Socket::new(stream, token, Arc::clone(&self.context.poller)));
+        self.slots.set_socket(token, Arc::clone(&socket));
+        let client = Client::new(socket, peer, listener, token, Arc::clone(&self.context));
+        self.slots.put(token, client, Phase::Idle);
         if self.slots.len() >= self.context.options.connections {
             self.unlisten()?;
         }
-        self.read(token, client);
-        Ok(true)
+        Ok(token)
     }
 
-    fn client(&self, connection: Connection, listener: usize, token: Token) -> Client {
-        let stream = Stream::from(connection);
-        let peer = stream.peer_addr();
-        Client::new(stream, peer, listener, token, Arc::clone(&self.context))
-    }
-
-    fn accept_failed(&mut self, error: &io::Error) -> io::Result<bool> {
-        match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EAGAIN) => Ok(false),
-            // The client has gone before we came; accept(2) says to treat these like EAGAIN.
-            Some(Errno::ECONNABORTED | Errno::EINTR | Errno::EPROTO) => Ok(true),
-            _ => {
-                log::error!("cannot accept a connection, trying again in 100 ms: {error}");
-                self.unlisten()?;
-                self.resume = Some(self.now + ACCEPT_PAUSE);
-                Ok(false)
-            }
-        }
+    fn pause_accepting(&mut self, error: &io::Error) -> io::Result<()> {
+        log::error!("cannot accept a connection, trying again in 100 ms: {error}");
+        self.unlisten()?;
+        self.resume = Some(self.now + ACCEPT_PAUSE);
+        Ok(())
     }
 }
 
 /// Connections accepted in one turn, each of them read and, if its request is there, served at
 /// once. With siblings it is one: whatever waits behind it may be theirs.
 const ACCEPTS_PER_TURN: usize = 64;
-
-/// A worker with requests to run leaves new connections to its siblings, but not for longer.
-const ACCEPT_DEFERRAL: Duration = Duration::from_millis(10);
 
 /// Without descriptors nobody can be accepted; others may close some meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -10,47 +10,74 @@ use rgunicorn_http1::{Event, ProtocolError, RequestHead, error_response};
 use super::{Life, Reactor};
 use crate::access::RequestLog;
 use crate::client::{Client, Next, Received};
-use crate::context::SLOW_REQUEST;
-use crate::handler::Handler;
+use crate::outbox::{Stalled, Whereabouts};
 use crate::poller::{Interest, Token};
-use crate::serve::serve_one;
+use crate::serve::{Job, Served};
 use crate::slots::Phase;
 
-impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
-    pub(super) fn connection_ready(&mut self, token: Token) {
-        let Some((client, phase)) = self.slots.take(token) else { return };
+impl<L: RequestLog> Reactor<L> {
+    /// The next complete request of those who have sent something.
+    pub(super) fn next_request(&mut self) -> Option<Job> {
+        if let Some(job) = self.requests.pop_front() {
+            return Some(job);
+        }
+        while let Some(token) = self.ready.pop_front() {
+            let job = self.hear(token);
+            if job.is_some() {
+                return job;
+            }
+        }
+        None
+    }
+
+    /// Looks after a connection that has something to read, or room for more.
+    pub(super) fn hear(&mut self, token: Token) -> Option<Job> {
+        if let Some(slot) = self.slots.get(token) {
+            slot.ready_since = None;
+        }
+        let (client, phase) = self.slots.take(token)?;
         match phase {
-            Phase::Body | Phase::Head | Phase::Idle => self.read(token, client),
+            // The next request has come with the one before.
+            Phase::Idle if client.has_buffered_input() => return self.advance(token, client),
+            Phase::Body | Phase::Head | Phase::Idle => return self.read(token, client),
             Phase::Lingering => self.linger_on(token, client),
             Phase::Writing => self.write(token, client),
         }
+        None
     }
 
-    pub(super) fn read(&mut self, token: Token, mut client: Client) {
+    fn read(&mut self, token: Token, mut client: Client) -> Option<Job> {
         match client.receive(&mut self.buffer) {
             Ok(Received::NoRoom(error)) => {
                 let status = no_room(&error);
                 self.answer_and_close(token, client, &error_response(status, ""));
             }
             Ok(Received::Nothing) => self.need_data(token, client),
-            Ok(Received::Something) => self.advance(token, client),
+            Ok(Received::Something) => return self.advance(token, client),
             Err(error) => self.lost(token, client, &error),
         }
+        None
     }
 
     /// Goes through what has arrived, up to the end of one request.
-    pub(super) fn advance(&mut self, token: Token, mut client: Client) {
+    fn advance(&mut self, token: Token, mut client: Client) -> Option<Job> {
         loop {
             let step = match client.next_event() {
-                Ok(Event::NeedData) => return self.need_data(token, client),
                 Ok(Event::Request(head)) => self.begin(&mut client, head),
                 Ok(Event::Data(data)) => self.gather(&mut client, data),
-                Ok(Event::EndOfMessage(_)) => return self.serve(token, client),
-                Ok(Event::Closed | Event::Paused) => return self.close(token, client),
-                Err(error) => return self.refuse(token, client, &error),
+                Ok(Event::EndOfMessage(_)) => return self.complete(token, client),
+                event => {
+                    match event {
+                        Err(error) => self.refuse(token, client, &error),
+                        Ok(Event::Closed | Event::Paused) => self.close(token, client),
+                        Ok(_) => self.need_data(token, client),
+                    }
+                    return None;
+                }
             };
             if let Err(status) = step {
-                return self.answer_and_close(token, client, &error_response(status, ""));
+                self.answer_and_close(token, client, &error_response(status, ""));
+                return None;
             }
         }
     }
@@ -100,27 +127,39 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
         }
     }
 
-    /// A request is complete: the handler's turn.
-    fn serve(&mut self, token: Token, mut client: Client) {
-        let Some(request) = client.take_head() else { return self.close(token, client) };
+    /// A request is complete: the application's turn.
+    fn complete(&mut self, token: Token, mut client: Client) -> Option<Job> {
+        let Some(request) = client.take_head() else {
+            self.close(token, client);
+            return None;
+        };
         if let Err(error) = client.complete_body() {
             log::error!("cannot read a request's body back: {error}");
-            return self.answer_and_close(token, client, &error_response(500, ""));
+            self.answer_and_close(token, client, &error_response(500, ""));
+            return None;
         }
-        if self.closes_after_response() {
+        if self.context.options.keepalive.is_none() || self.context.is_closing() {
             client.close_after_response();
         }
         client.swap_buffer(&mut self.spare);
-        let served = serve_one(self.handler, self.log, &request, client);
-        self.context.heartbeat.beat();
-        self.pace.record(served.duration);
-        self.now = served.finished;
-        self.was_slow = served.duration > SLOW_REQUEST;
-        if served.last {
+        client.set_defers(!self.ready.is_empty() || client.has_buffered_input());
+        if let Some(slot) = self.slots.get(token) {
+            slot.deadline.clear();
+        }
+        self.away += 1;
+        Some(Job { client, request, token })
+    }
+
+    /// Takes a connection back from the application.
+    pub(crate) fn welcome(&mut self, served: Served) {
+        let Served { client, finished, last, token } = served;
+        self.away -= 1;
+        self.now = self.now.max(finished);
+        if last {
             self.life = Life::Stopped;
         }
         self.count();
-        match served.client {
+        match client {
             Some((mut client, next)) => {
                 client.swap_buffer(&mut self.spare);
                 self.settle(token, client, next);
@@ -140,13 +179,6 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
         }
     }
 
-    /// Whether each response is to be a connection's last.
-    fn closes_after_response(&self) -> bool {
-        self.context.options.keepalive.is_none()
-            || self.life != Life::Running
-            || (self.siblings && self.pace.is_slow())
-    }
-
     fn settle(&mut self, token: Token, mut client: Client, next: Next) {
         match next {
             Next::Close => self.close(token, client),
@@ -160,10 +192,7 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
                     self.close(token, client);
                 } else if client.has_buffered_input() {
                     self.slots.put(token, client, Phase::Idle);
-                    if let Some(slot) = self.slots.get(token) {
-                        slot.deadline.clear();
-                    }
-                    self.pipelined.push_back(token);
+                    self.enqueue(token);
                 } else {
                     let patience = Some(self.idle_patience());
                     self.park(token, client, Phase::Idle, Interest::Read, patience);
@@ -180,6 +209,26 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
                 self.settle(token, client, next);
             }
             Err(error) => self.lost(token, client, &error),
+        }
+    }
+
+    /// Sends the responses of this wake-up, and goes on with what the sockets did not take.
+    pub(crate) fn flush_outbox(&mut self) {
+        let slots = &mut self.slots;
+        let stalled = self.context.outbox.flush_all(|token| match slots.get(token) {
+            Some(slot) if slot.is_here() => Whereabouts::Here,
+            Some(_) => Whereabouts::Away,
+            None => Whereabouts::Gone,
+        });
+        for Stalled { rest, token } in stalled {
+            let Some((mut client, _)) = self.slots.take(token) else { continue };
+            match rest {
+                Ok(rest) => {
+                    client.put_back(&rest);
+                    self.settle(token, client, Next::Flush);
+                }
+                Err(error) => self.lost(token, client, &error),
+            }
         }
     }
 
@@ -241,12 +290,12 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
     fn park(
         &mut self,
         token: Token,
-        mut client: Client,
+        client: Client,
         phase: Phase,
         interest: Interest,
         patience: Option<Duration>,
     ) {
-        if let Err(error) = client.wait_for(interest) {
+        if let Err(error) = client.socket().wait_for(interest) {
             return self.lost(token, client, &error);
         }
         self.slots.put(token, client, phase);
@@ -266,6 +315,12 @@ impl<H: Handler, L: RequestLog> Reactor<'_, H, L> {
     pub(super) fn expire(&mut self, polled: Instant) {
         while let Some(token) = self.timers.pop(polled) {
             let Some(slot) = self.slots.get(token) else { continue };
+            if slot.ready_since.is_some() {
+                // It has done its part: it waits for us.
+                slot.deadline.postpone();
+                self.timers.set(&mut slot.deadline, token, polled + OUR_TURN);
+                continue;
+            }
             if !self.timers.is_over(&mut slot.deadline, token, polled) {
                 continue;
             }
@@ -288,6 +343,9 @@ fn no_room(error: &io::Error) -> u16 {
 
 /// How long a client may take to read the last response before its connection is dropped.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// When to look again at a deadline that does not count now.
+const OUR_TURN: Duration = Duration::from_secs(1);
 
 /// In a worker that stops, an idle connection has so long to bring a last request.
 const DRAIN: Duration = Duration::from_secs(2);

@@ -1,0 +1,222 @@
+//! The threads that call the application.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rgunicorn_arbiter::Heartbeat;
+
+use crate::access::RequestLog;
+use crate::client::Next;
+use crate::context::Context;
+use crate::handler::Handler;
+use crate::lead::Lead;
+use crate::reactor::{Reactor, Turn};
+use crate::serve::{Job, Served, serve_one};
+use crate::tick::{TICK, Tick};
+
+/// What the threads of a worker share.
+#[derive(Debug)]
+pub(crate) struct Pool<H, L> {
+    pub(crate) context: Arc<Context>,
+    /// Why the worker cannot go on.
+    failure: Mutex<Option<io::Error>>,
+    handler: Arc<H>,
+    pub(crate) lead: Lead<Reactor<L>, Served>,
+    log: Arc<L>,
+    /// Until when calls count as slow, in milliseconds since `started`.
+    slow_until: AtomicU64,
+    started: Instant,
+    pub(crate) tick: Tick,
+}
+
+/// What a sleep came to.
+enum Step<L> {
+    Lead(Box<Reactor<L>>),
+    Serve(Box<Job>),
+    Stop,
+}
+
+/// For so long after a slow call the next ones are taken to be slow.
+const MEMORY: Duration = Duration::from_millis(200);
+
+/// How often the main thread of several shows that the interpreter lives, at least.
+const BEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the end of the worker waits for application threads that are told to end.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+impl<H: Handler, L: RequestLog> Pool<H, L> {
+    pub(crate) fn new(handler: Arc<H>, log: Arc<L>, context: Arc<Context>) -> io::Result<Self> {
+        Ok(Self {
+            context,
+            failure: Mutex::default(),
+            handler,
+            lead: Lead::new(),
+            log,
+            slow_until: AtomicU64::new(0),
+            started: Instant::now(),
+            tick: Tick::new()?,
+        })
+    }
+
+    /// The life of an application thread: leads, answers, leads or follows.
+    pub(crate) fn run(&self) {
+        let mut lead = self.follow();
+        while let Some(reactor) = lead {
+            let Some(job) = self.next_job(reactor) else { return };
+            lead = self.answer(*job);
+        }
+    }
+
+    /// The life of the main thread beside several application threads: it serves nobody, so that
+    /// its heartbeat tells of the interpreter and not of one request.
+    pub(crate) fn watch(&self, heartbeat: &Heartbeat, timeout: Option<Duration>) {
+        let interval = timeout.map_or(BEAT_INTERVAL, |timeout| BEAT_INTERVAL.min(timeout / 2));
+        let mut stopped = false;
+        while !stopped {
+            heartbeat.beat();
+            self.handler.blocking(&mut || stopped = self.lead.wait_for_stop(interval));
+            self.handler.woken();
+        }
+        self.handler.blocking(&mut || {
+            if !self.lead.wait_for_threads(FAREWELL) {
+                log::debug!("application threads are left behind");
+            }
+        });
+    }
+
+    /// Why the worker ended, if it did not end well.
+    pub(crate) fn failure(&self) -> Option<io::Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The reactor cannot go on, and neither can the worker.
+    pub(crate) fn fail(&self, error: io::Error) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        self.stop();
+    }
+
+    /// An application call has lasted longer than a tick.
+    pub(crate) fn note_slow_call(&self) {
+        self.slow_until.store(self.milliseconds() + millis(MEMORY), Ordering::Relaxed);
+    }
+
+    fn stop(&self) {
+        self.lead.stop();
+        self.tick.arm(Duration::ZERO);
+    }
+
+    fn milliseconds(&self) -> u64 {
+        millis(self.started.elapsed())
+    }
+
+    fn follow(&self) -> Option<Box<Reactor<L>>> {
+        let mut lead = None;
+        self.handler.blocking(&mut || lead = self.lead.follow());
+        lead
+    }
+
+    /// Leads until there is a request for this thread, and lets the reactor go. `None`: the worker
+    /// has ended.
+    fn next_job(&self, mut reactor: Box<Reactor<L>>) -> Option<Box<Job>> {
+        loop {
+            let mut step = self.step(reactor);
+            if let Step::Lead(idle) = step {
+                let (mut lead, mut next) = (Some(idle), Step::Stop);
+                // To the end of the sleep and on to the next request: the lead never waits for
+                // the interpreter.
+                self.handler.blocking(&mut || {
+                    if let Some(idle) = lead.take() {
+                        next = self.sleep(idle);
+                    }
+                });
+                if self.context.beat.is_some() {
+                    self.handler.woken();
+                }
+                step = next;
+            }
+            match step {
+                Step::Lead(lead) => reactor = lead,
+                Step::Serve(job) => return Some(job),
+                Step::Stop => return None,
+            }
+        }
+    }
+
+    /// Goes on without waiting: the reactor comes back when there is nothing to do.
+    fn step(&self, mut reactor: Box<Reactor<L>>) -> Step<L> {
+        loop {
+            for served in self.lead.returned() {
+                reactor.welcome(served);
+            }
+            match reactor.turn() {
+                Ok(Turn::More) => {}
+                Ok(Turn::Idle) => return Step::Lead(reactor),
+                Ok(Turn::Serve(job)) => {
+                    self.let_go(reactor);
+                    return Step::Serve(job);
+                }
+                Ok(Turn::Over) => {
+                    self.stop();
+                    return Step::Stop;
+                }
+                Err(error) => {
+                    self.fail(error);
+                    return Step::Stop;
+                }
+            }
+        }
+    }
+
+    fn sleep(&self, mut reactor: Box<Reactor<L>>) -> Step<L> {
+        self.tick.disarm();
+        self.context.set_asleep(true);
+        // In this order, so that nothing is left behind: see `Context::set_asleep` and `return_to`.
+        reactor.flush_outbox();
+        let slept = if self.lead.has_returned() { Ok(()) } else { reactor.wait() };
+        self.context.set_asleep(false);
+        self.tick.arm(TICK);
+        match slept {
+            Ok(()) => self.step(reactor),
+            Err(error) => {
+                self.fail(error);
+                Step::Stop
+            }
+        }
+    }
+
+    fn let_go(&self, reactor: Box<Reactor<L>>) {
+        let pass_on = self.context.options.threads > 1
+            && self.milliseconds() < self.slow_until.load(Ordering::Relaxed);
+        let now = reactor.now();
+        self.lead.let_go(reactor, now, pass_on);
+    }
+
+    /// Calls the application, and leads again unless somebody else does.
+    fn answer(&self, job: Job) -> Option<Box<Reactor<L>>> {
+        let served = serve_one(&*self.handler, &*self.log, job);
+        self.context.beat();
+        let socket = served.client.as_ref().and_then(|(client, next)| {
+            let is_quiet = *next == Next::Reuse && !client.has_buffered_input();
+            is_quiet.then(|| Arc::clone(client.socket()))
+        });
+        if let Some((mut reactor, served)) = self.lead.come_back(served) {
+            reactor.welcome(served);
+            return Some(reactor);
+        }
+        self.context.outbox.flush();
+        // Unless the poller knows the connection, so that its next request is noticed, the leader
+        // has to be told. He forgets a connection first and looks for returned ones then, we do it
+        // the other way round: one of us sees the other.
+        if !socket.is_some_and(|socket| socket.is_registered()) {
+            self.context.kick();
+        }
+        self.follow()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,60 @@
+//! What goes on while the application keeps all its threads: the monitor's part.
+
+use std::io;
+use std::time::Duration;
+
+use super::Reactor;
+use crate::access::RequestLog;
+use crate::poller::Token;
+use crate::slots::Phase;
+
+impl<L: RequestLog> Reactor<L> {
+    /// Does what needs no application thread: reads on, flushes, times out, obeys. Never calls
+    /// the application, and never sleeps. What is ready for the application is left unread where
+    /// that is possible.
+    pub(crate) fn tend(&mut self) -> io::Result<()> {
+        if !self.vacant {
+            self.vacant = true;
+            // Whoever waits for a connection and cannot serve it swallows a sibling's wake-up.
+            self.unlisten()?;
+        }
+        self.flush_outbox();
+        self.poll(Some(Duration::ZERO))?;
+        self.hear_unfinished();
+        if let Some(polled) = self.polled.take() {
+            self.expire(polled);
+        }
+        Ok(())
+    }
+
+    /// Whether somebody waits for an application thread.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty() || !self.requests.is_empty()
+    }
+
+    /// An application thread leads again.
+    pub(super) fn end_vacancy(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.vacant) {
+            self.context.set_asleep(false);
+            self.listen()?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with those in the queue who are in the midst of something. A new request stays in
+    /// the kernel: whoever takes it over there needs nothing from us.
+    fn hear_unfinished(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(token) = self.ready.pop_front() else { break };
+            if self.is_new_request(token) {
+                self.ready.push_back(token);
+            } else if let Some(job) = self.hear(token) {
+                self.requests.push_back(job);
+            }
+        }
+    }
+
+    fn is_new_request(&mut self, token: Token) -> bool {
+        self.slots.get(token).is_some_and(|slot| slot.is_here() && slot.phase == Phase::Idle)
+    }
+}

@@ -1,0 +1,74 @@
+//! A client's socket, as two may hold it: whoever has the connection, and the reactor.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::poller::{Interest, Poller, Token};
+use crate::stream::Stream;
+
+/// A stream and what the poller waits for on it.
+///
+/// While a handler has the connection, the reactor may see its socket fire: with a hang-up, or with
+/// the next request. It must be able to silence it then, without the connection.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    poller: Arc<Poller>,
+    /// `Interest` in a number, 0 for none.
+    registered: AtomicU8,
+    stream: Stream,
+    token: Token,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: Stream, token: Token, poller: Arc<Poller>) -> Self {
+        Self { poller, registered: AtomicU8::new(0), stream, token }
+    }
+
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    pub(crate) fn is_registered(&self) -> bool {
+        self.registered.load(Ordering::SeqCst) != 0
+    }
+
+    /// Tells the poller what to wait for; nothing when it waits for that already. Only the leader
+    /// may, so that two never change it at once.
+    pub(crate) fn wait_for(&self, interest: Interest) -> io::Result<()> {
+        let (wanted, registered) = (number(interest), self.registered.load(Ordering::SeqCst));
+        if registered == wanted {
+            return Ok(());
+        }
+        if registered == 0 {
+            self.poller.add(&self.stream, self.token, interest)?;
+        } else {
+            self.poller.modify(&self.stream, self.token, interest)?;
+        }
+        self.registered.store(wanted, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// The poller forgets the socket: an entry that waits for nothing would still report hang-ups.
+    pub(crate) fn silence(&self) {
+        if self.registered.swap(0, Ordering::SeqCst) != 0 {
+            if let Err(error) = self.poller.delete(&self.stream) {
+                log::debug!("cannot forget a connection: {error}");
+            }
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.silence();
+    }
+}
+
+fn number(interest: Interest) -> u8 {
+    match interest {
+        Interest::Read => 1,
+        Interest::ReadExclusive => 2,
+        Interest::Write => 3,
+    }
+}
