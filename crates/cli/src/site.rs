@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,7 +14,7 @@ use rgunicorn_wsgi::{App, EnvironOptions, LoadError, Spec, SystemExit};
 use crate::environment::Environment;
 use crate::load::{Command, Launch, Loaded, enter, load};
 use crate::logs::{Logs, SharedLogs};
-use crate::settings::Settings;
+use crate::settings::{Settings, WorkerClass};
 use crate::title::Title;
 use crate::{embed, python};
 
@@ -208,7 +209,8 @@ pub(crate) fn load_app(py: Python<'_>, settings: &Settings) -> Result<App, NoApp
     python::prepare_path(py, settings).map_err(|error| NoApp::Raised(error.to_string()))?;
     let environ = EnvironOptions::default()
         .server_software(SERVER_SOFTWARE)
-        .multiprocess(settings.workers > 1);
+        .multiprocess(settings.workers > 1)
+        .multithread(settings.worker_class == WorkerClass::Gthread);
     Ok(App::load(py, &spec, environ)?)
 }
 
@@ -252,6 +254,11 @@ fn worker_options(settings: &Settings) -> rgunicorn_workers::Options {
     options.log_response_headers =
         settings.accesslog.is_some() && settings.access_log_format.needs_response_headers();
     options.max_requests = max_requests(settings);
+    options.connections = settings.worker_connections;
+    options.threads = match settings.worker_class {
+        WorkerClass::Gthread => NonZeroUsize::new(settings.threads as usize),
+        WorkerClass::Sync => None,
+    };
     options
 }
 

@@ -38,6 +38,19 @@ struct Seat<R, S> {
     vacant: (Instant, u64),
 }
 
+/// An application thread that lives.
+#[derive(Debug)]
+pub(crate) struct Member<'a, R, S> {
+    lead: &'a Lead<R, S>,
+}
+
+impl<R, S> Drop for Member<'_, R, S> {
+    fn drop(&mut self) {
+        self.lead.seat().threads -= 1;
+        self.lead.left.notify_all();
+    }
+}
+
 /// What the monitor sees.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum View {
@@ -159,15 +172,10 @@ impl<R, S> Lead<R, S> {
 
 /// Beginning and end.
 impl<R, S> Lead<R, S> {
-    /// Another application thread begins.
-    pub(crate) fn enter(&self) {
+    /// An application thread begins; it ends with the guard.
+    pub(crate) fn enter(&self) -> Member<'_, R, S> {
         self.seat().threads += 1;
-    }
-
-    /// An application thread ends.
-    pub(crate) fn leave(&self) {
-        self.seat().threads -= 1;
-        self.left.notify_all();
+        Member { lead: self }
     }
 
     /// The worker ends: nobody leads any more.

@@ -1,5 +1,6 @@
 //! What an embedder may decide about a worker.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,9 +50,10 @@ pub struct Options {
     /// Bytes of a streamed response that wait for a slow reader in a file; then the application
     /// waits with them. Default 1 GiB.
     pub response_spool_size: u64,
-    /// Threads that call the handler, at least 1. With one it is the process's main thread, which
-    /// also beats; with several the main thread only beats. Default 1.
-    pub threads: usize,
+    /// Threads that call the handler. `None` is the process's main thread, which also beats, so
+    /// that a call that outlasts the arbiter's `timeout` ends the worker: gunicorn's sync. With
+    /// threads of its own the main thread only beats: gunicorn's gthread. Default `None`.
+    pub threads: Option<NonZeroUsize>,
     /// Where bodies that do not fit into memory go, of requests and of responses; `None` is the system's temporary folder.
     pub tmp_upload_dir: Option<PathBuf>,
     /// Longest time in which a reader takes not one byte of its response. Default 30 s.
@@ -72,7 +74,7 @@ impl Default for Options {
             request_buffer_size: 1 << 20,
             response_buffer_size: 128 << 10,
             response_spool_size: 1 << 30,
-            threads: 1,
+            threads: None,
             tmp_upload_dir: None,
             write_timeout: Duration::from_secs(30),
         }

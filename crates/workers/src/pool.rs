@@ -70,6 +70,12 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
         }
     }
 
+    /// The same for a thread that is not the main one.
+    pub(crate) fn run_spawned(&self) {
+        let _member = self.lead.enter();
+        self.run();
+    }
+
     /// The life of the main thread beside several application threads: it serves nobody, so that
     /// its heartbeat tells of the interpreter and not of one request.
     pub(crate) fn watch(&self, heartbeat: &Heartbeat, timeout: Option<Duration>) {
@@ -188,7 +194,7 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
     }
 
     fn let_go(&self, reactor: Box<Reactor<L>>) {
-        let pass_on = self.context.options.threads > 1
+        let pass_on = self.context.options.threads.is_some()
             && self.milliseconds() < self.slow_until.load(Ordering::Relaxed);
         let now = reactor.now();
         self.lead.let_go(reactor, now, pass_on);

@@ -78,6 +78,8 @@ pub(crate) struct Reactor<L> {
     resume: Option<Instant>,
     /// Complete requests that wait for an application thread.
     requests: VecDeque<Job>,
+    /// How many requests of one connection have been served in a row.
+    row: (Token, u32),
     slots: Slots,
     /// An output buffer that is lent to whoever is being answered.
     spare: BytesMut,
@@ -103,7 +105,7 @@ impl<L: RequestLog> Reactor<L> {
     pub(crate) fn new(log: Arc<L>, options: Options, process: WorkerProcess) -> io::Result<Self> {
         let locals =
             process.listeners().iter().map(|listener| Arc::new(listener.address().clone()));
-        let beat = (options.threads == 1).then(|| process.heartbeat());
+        let beat = options.threads.is_none().then(|| process.heartbeat());
         let context = Context::new(options, Poller::new()?, locals.collect(), beat)?;
         context.poller.add(process.wake(), WAKE, Interest::Read)?;
         context.poller.add(context.kick.as_fd(), KICK, Interest::Read)?;
@@ -123,6 +125,7 @@ impl<L: RequestLog> Reactor<L> {
             ready: VecDeque::new(),
             requests: VecDeque::new(),
             resume: None,
+            row: (WAKE, 0),
             slots: Slots::default(),
             spare: BytesMut::with_capacity(WRITE_BUFFER_BYTES),
             timers: Timers::default(),

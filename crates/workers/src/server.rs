@@ -1,6 +1,7 @@
 //! The worker process.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -70,24 +71,15 @@ impl<H: Handler, L: RequestLog> Worker for Server<H, L> {
             let monitor = Monitor::new(Arc::clone(&pool));
             move || monitor.run()
         })?;
-        if threads > 1 {
-            for number in 1..=threads {
-                let pool = Arc::clone(&pool);
-                pool.lead.enter();
-                let run = Box::new({
-                    let pool = Arc::clone(&pool);
-                    move || {
-                        pool.run();
-                        pool.lead.leave();
-                    }
-                });
-                self.handler.spawn(format!("worker-{number}"), run)?;
-            }
+        for number in 1..=threads.map_or(0, NonZeroUsize::get) {
+            let pool = Arc::clone(&pool);
+            let run = Box::new(move || pool.run_spawned());
+            self.handler.spawn(format!("worker-{number}"), run)?;
         }
         reactor.open()?;
         pool.lead.put_back(Box::new(reactor));
         self.handler.thread(&mut || {
-            if threads > 1 {
+            if threads.is_some() {
                 pool.watch(&heartbeat, timeout);
             } else {
                 pool.run();

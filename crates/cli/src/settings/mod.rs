@@ -136,6 +136,8 @@ pub struct Settings {
     pub reuse_port: bool,
     /// Names and values of the fields that say https.
     pub secure_scheme_headers: Vec<(String, String)>,
+    /// Threads of each worker that call the application, 1 to [`Settings::THREADS_MAX`].
+    pub threads: u32,
     /// A worker silent for longer is killed and replaced; `None` never.
     pub timeout: Option<Duration>,
     /// Permissions that Unix sockets do not give, 0 to 0o777.
@@ -144,6 +146,8 @@ pub struct Settings {
     pub user: Option<User>,
     /// The kind of workers.
     pub worker_class: WorkerClass,
+    /// Connections that each worker holds at most.
+    pub worker_connections: usize,
     /// Worker processes, 1 to [`Options::WORKERS_MAX`](rgunicorn_arbiter::Options::WORKERS_MAX).
     pub workers: u32,
     /// Longest time in which a client takes nothing of its response.
@@ -195,10 +199,12 @@ impl Default for Settings {
             raw_env: Vec::new(),
             reuse_port: false,
             secure_scheme_headers: forwarded::default_scheme_headers(),
+            threads: 1,
             timeout: Some(Duration::from_secs(30)),
             umask: 0,
             user: None,
             worker_class: WorkerClass::Sync,
+            worker_connections: 10_000,
             workers: 1,
             write_timeout: Duration::from_secs(30),
             wsgi_app: String::new(),
@@ -280,6 +286,8 @@ impl fmt::Display for LogLevel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WorkerClass {
+    /// Several application calls at a time in each process, by threads.
+    Gthread,
     /// One application call at a time in each process.
     Sync,
 }
@@ -287,6 +295,7 @@ pub enum WorkerClass {
 impl fmt::Display for WorkerClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Gthread => "gthread",
             Self::Sync => "sync",
         })
     }

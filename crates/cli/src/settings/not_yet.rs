@@ -97,7 +97,6 @@ pub static NOT_YET: &[NotYet] = &[
     row("syslog_addr", &["--log-syslog-to"], Takes::One("SYSLOG_ADDR"), "'udp://localhost:514'"),
     row("syslog_facility", &["--log-syslog-facility"], Takes::One("SYSLOG_FACILITY"), "'user'"),
     row("syslog_prefix", &["--log-syslog-prefix"], Takes::One("SYSLOG_PREFIX"), "None"),
-    row("threads", &["--threads"], Takes::One("INT"), "1"),
     row("tmp_upload_dir", &[], Takes::One("DIR"), "None"),
     row("uwsgi_allow_ips", &["--uwsgi-allow-from"], Takes::One("STRING"), "'127.0.0.1,::1'"),
     row(
@@ -106,7 +105,6 @@ pub static NOT_YET: &[NotYet] = &[
         Takes::One("INT"),
         "16777216",
     ),
-    row("worker_connections", &["--worker-connections"], Takes::One("INT"), "1000"),
     row("worker_tmp_dir", &["--worker-tmp-dir"], Takes::One("DIR"), "None"),
 ];
 

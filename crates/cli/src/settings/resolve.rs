@@ -1,8 +1,11 @@
 //! From layers to settings.
 
-use super::{Definition, Layer, Raw, Rejection, SETTINGS, SettingError, Settings};
+use super::{Definition, Layer, Raw, Rejection, SETTINGS, SettingError, Settings, WorkerClass};
 
 impl Settings {
+    /// The most threads of one worker.
+    pub const THREADS_MAX: u32 = 1000;
+
     /// Lays `layers` over the defaults, the lowest first: a later layer replaces what an earlier
     /// one said, lists included. Every value is judged, also one that is replaced.
     ///
@@ -17,6 +20,9 @@ impl Settings {
         }
         if settings.wsgi_app.is_empty() {
             return Err(SettingError::NoApplication);
+        }
+        if settings.threads > 1 && settings.worker_class == WorkerClass::Sync {
+            settings.worker_class = WorkerClass::Gthread;
         }
         Ok(settings)
     }

@@ -158,9 +158,43 @@ pub static SETTINGS: &[Definition] = &[
             Ok(())
         },
         show: |settings| settings.worker_class.to_string(),
-        help: "Kind of workers: sync.",
-        doc: "`sync` calls the application for one request at a time in each worker. Slow clients \
-              do not hold a worker up: the application is called when its request is complete.",
+        help: "Kind of workers: sync or gthread.",
+        doc: "`sync` calls the application for one request at a time in each worker, on the main \
+              thread; `gthread` on as many threads as `threads` says. In both slow clients do not \
+              hold a worker up: the application is called when its request is complete. `sync` with \
+              more than one thread is `gthread`.",
+    },
+    Definition {
+        name: "threads",
+        section: Section::WorkerProcesses,
+        flags: &["--threads"],
+        takes: Takes::One("INT"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.threads = number(raw, 1, super::Settings::THREADS_MAX.into())?;
+            Ok(())
+        },
+        show: |settings| settings.threads.to_string(),
+        help: "Threads of each worker that call the application.",
+        doc: "For applications that wait for databases and other services. Python runs the code of \
+              one thread at a time, so threads do not speed up computing: add workers for that. \
+              `timeout` then watches the interpreter and no longer single requests.",
+    },
+    Definition {
+        name: "worker_connections",
+        section: Section::WorkerProcesses,
+        flags: &["--worker-connections"],
+        takes: Takes::One("INT"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.worker_connections = number(raw, 1, INT_MAX)?;
+            Ok(())
+        },
+        show: |settings| settings.worker_connections.to_string(),
+        help: "Connections that each worker holds at most, of every kind.",
+        doc: "At the limit a worker stops accepting until one ends, and clients wait in the \
+              listener's queue. gunicorn's default is 1000; here an idle connection costs less than \
+              a kilobyte. Each needs a file descriptor: see `ulimit -n`.",
     },
     Definition {
         name: "max_requests",

@@ -68,7 +68,10 @@ fn values_that_are_right() {
         ("pythonpath", Raw::None, |s| s.pythonpath.is_empty()),
         ("timeout", text("0x10"), |s| s.timeout == Some(Duration::from_secs(16))),
         ("timeout", Raw::Int(0), |s| s.timeout.is_none()),
+        ("threads", text("4"), |s| s.threads == 4),
         ("worker_class", text("sync"), |s| s.worker_class == WorkerClass::Sync),
+        ("worker_class", text("gthread"), |s| s.worker_class == WorkerClass::Gthread),
+        ("worker_connections", Raw::Int(50), |s| s.worker_connections == 50),
         ("group", text("root"), |s| s.group.map(Group::gid) == Some(0)),
         ("group", Raw::Int(12), |s| s.group.map(Group::gid) == Some(12)),
         ("initgroups", Raw::Bool(true), |s| s.initgroups),
@@ -189,7 +192,9 @@ fn values_that_are_wrong() {
         ("print_config", Raw::Int(2), "2", "True or False"),
         ("pythonpath", Raw::Int(1), "1", "directories between commas"),
         ("timeout", Raw::Int(1 << 31), "2147483648", seconds),
-        ("worker_class", text("threads"), "'threads'", "sync"),
+        ("threads", Raw::Int(0), "0", "a whole number from 1 to 1000"),
+        ("worker_class", text("threads"), "'threads'", "sync or gthread"),
+        ("worker_connections", Raw::Int(0), "0", "a whole number from 1 to 2147483647"),
         (
             "group",
             text("no such"),
@@ -247,11 +252,19 @@ fn values_that_are_wrong() {
 }
 
 #[test]
+fn sync_with_threads_is_gthread() {
+    let mut layer = Layer::default();
+    layer.set("threads", Raw::Int(2), Origin::CommandLine("--threads"));
+    layer.set("wsgi_app", text("app"), Origin::CommandLine("APP"));
+    assert_eq!(Settings::resolve(&[layer]).unwrap().worker_class, WorkerClass::Gthread);
+}
+
+#[test]
 fn other_kinds_of_workers_are_refused_by_name() {
-    for class in ["gthread", "gevent", "eventlet", "tornado", "asgi", "a.b.Worker", "egg:a#b"] {
+    for class in ["gevent", "eventlet", "tornado", "asgi", "a.b.Worker", "egg:a#b"] {
         let message = applied("worker_class", text(class)).unwrap_err();
         let expected = format!(
-            "worker_class '{class}' from /srv/gunicorn.conf.py is not supported yet; use sync"
+            "worker_class '{class}' from /srv/gunicorn.conf.py is not supported yet; use sync or gthread"
         );
         assert_eq!(message, expected);
     }

@@ -191,11 +191,13 @@ pub(super) fn mode(raw: &Raw) -> Result<Option<u32>, Rejection> {
 }
 
 pub(super) fn worker_class(raw: &Raw) -> Result<WorkerClass, Rejection> {
-    const ALLOWED: &str = "sync";
+    const ALLOWED: &str = "sync or gthread";
     match raw.word(ALLOWED)? {
+        "gthread" => Ok(WorkerClass::Gthread),
         "sync" => Ok(WorkerClass::Sync),
-        "asgi" | "eventlet" | "gevent" | "gevent_pywsgi" | "gevent_wsgi" | "gthread"
-        | "tornado" => Err(Rejection::NotSupported(ALLOWED)),
+        "asgi" | "eventlet" | "gevent" | "gevent_pywsgi" | "gevent_wsgi" | "tornado" => {
+            Err(Rejection::NotSupported(ALLOWED))
+        }
         // Classes of the application's own: `package.module.Class`, `egg:package#name`.
         dotted if dotted.contains(['.', ':']) => Err(Rejection::NotSupported(ALLOWED)),
         _ => Err(Rejection::allowed(ALLOWED)),

@@ -192,12 +192,28 @@ impl<L: RequestLog> Reactor<L> {
                     self.close(token, client);
                 } else if client.has_buffered_input() {
                     self.slots.put(token, client, Phase::Idle);
-                    self.enqueue(token);
+                    self.enqueue_pipelined(token);
                 } else {
                     let patience = Some(self.idle_patience());
                     self.park(token, client, Phase::Idle, Interest::Read, patience);
                 }
             }
+        }
+    }
+
+    /// The next request of the same connection is here. Several are served in a row, so that their
+    /// responses leave together, but not more than others can wait for.
+    fn enqueue_pipelined(&mut self, token: Token) {
+        if let Some(slot) = self.slots.get(token) {
+            slot.ready_since = Some(self.now);
+        }
+        let row = if self.row.0 == token { self.row.1 + 1 } else { 1 };
+        if row < ROW_LIMIT {
+            self.row = (token, row);
+            self.ready.push_front(token);
+        } else {
+            self.row = (token, 0);
+            self.ready.push_back(token);
         }
     }
 
@@ -343,6 +359,9 @@ fn no_room(error: &io::Error) -> u16 {
 
 /// How long a client may take to read the last response before its connection is dropped.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Requests of one connection that are served in a row.
+const ROW_LIMIT: u32 = 16;
 
 /// When to look again at a deadline that does not count now.
 const OUR_TURN: Duration = Duration::from_secs(1);
