@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
@@ -90,6 +91,14 @@ impl Heartbeat {
     /// Beats: one relaxed store of the present time.
     pub fn beat(&self) {
         self.page.slot(self.worker).beat.store(Moment::now().as_millis(), Ordering::Relaxed);
+    }
+}
+
+impl Heartbeat {
+    /// How long ago the worker beat; zero if it never has.
+    pub fn silence(&self) -> Duration {
+        let beat = self.page.last_beat(self.worker);
+        beat.map_or(Duration::ZERO, |beat| Moment::now().saturating_since(beat))
     }
 }
 

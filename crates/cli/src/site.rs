@@ -233,7 +233,8 @@ pub(crate) fn arbiter_options(settings: &Settings, launch: &Launch) -> Options {
         .upgrade(launch.program().cloned())
         .daemon(settings.daemon)
         .scheme("http");
-    settings.bind.iter().cloned().fold(options, Options::bind)
+    let options = settings.bind.iter().cloned().fold(options, Options::bind);
+    worker_options(settings).acquaint(options)
 }
 
 fn worker_options(settings: &Settings) -> rgunicorn_workers::Options {

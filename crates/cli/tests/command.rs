@@ -49,9 +49,9 @@ fn mistakes_in_gunicorn_cmd_args_are_told_as_such() {
                       (allowed: a whole number from 1 to 512)\n",
         ),
         (
-            "--threads 2",
+            "--statsd-host localhost:8125",
             1,
-            "\nError: --threads in GUNICORN_CMD_ARGS (threads) is a gunicorn \
+            "\nError: --statsd-host in GUNICORN_CMD_ARGS (statsd_host) is a gunicorn \
                             setting that rgunicorn does not support yet\n",
         ),
         ("'", 1, "\nError: GUNICORN_CMD_ARGS ends within a quotation, or after a backslash\n"),

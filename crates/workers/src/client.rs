@@ -46,8 +46,7 @@ struct Inner {
     /// The request whose body is under way.
     head: Option<RequestHead>,
     http: Connection,
-    /// Index into `context.locals`.
-    listener: usize,
+    local: Option<Arc<Address>>,
     /// Fields of the current response, if records are to carry them.
     logged_headers: LoggedHeaders,
     /// What the handler told about the current request.
@@ -55,6 +54,8 @@ struct Inner {
     output: Output,
     peer: Option<SocketAddr>,
     progress: Progress,
+    /// Requests served on this connection, here and in other workers.
+    requests: u64,
     /// Body bytes of the current response.
     sent_bytes: u64,
     /// When the handler was called, by both clocks: one look at the quicker one tells the time.
@@ -94,7 +95,7 @@ impl Client {
 
     /// The address of the listener that the client came by.
     pub fn local(&self) -> Option<&Arc<Address>> {
-        self.inner.context.locals.get(self.inner.listener)
+        self.inner.local.as_ref()
     }
 
     /// Reads the request's body; 0 is its end.

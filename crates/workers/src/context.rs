@@ -2,15 +2,16 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use rgunicorn_arbiter::{Address, Heartbeat};
+use rgunicorn_arbiter::{Address, Heartbeat, Mailbox, WorkerProcess};
 
 use crate::options::Options;
 use crate::outbox::Outbox;
 use crate::poller::Poller;
+use crate::scoreboard::{Scoreboard, State};
 use crate::spool::Spools;
 
 /// Outlives the reactor as long as a handler holds a connection.
@@ -21,36 +22,46 @@ pub(crate) struct Context {
     /// The heartbeat of a single application thread. With several the main thread beats, which
     /// shows that the interpreter lives.
     pub(crate) beat: Option<Heartbeat>,
-    /// Responses that begin now are their connections' last.
-    closing: AtomicBool,
+    /// What siblings see of this worker, and it of them.
+    pub(crate) board: Scoreboard,
+    /// The worker stops.
+    draining: AtomicBool,
     /// Wakes whoever sleeps in the poller.
     pub(crate) kick: EventFd,
     /// The addresses that the listeners are bound to, in their order.
     pub(crate) locals: Vec<Arc<Address>>,
+    /// Where siblings leave connections for each other.
+    pub(crate) mailbox: Option<Mailbox>,
     pub(crate) options: Options,
     pub(crate) outbox: Outbox,
     pub(crate) poller: Arc<Poller>,
     pub(crate) spools: Spools,
+    /// A sibling has had nothing to do for a while.
+    spread: AtomicBool,
 }
 
 impl Context {
     pub(crate) fn new(
         options: Options,
         poller: Poller,
-        locals: Vec<Arc<Address>>,
-        beat: Option<Heartbeat>,
+        process: &WorkerProcess,
     ) -> io::Result<Self> {
+        let listeners = process.listeners().iter();
         let spools = Spools::new(options.request_buffer_size, options.tmp_upload_dir.clone());
         Ok(Self {
             asleep: AtomicBool::new(false),
-            beat,
-            closing: AtomicBool::new(false),
+            beat: options.threads.is_none().then(|| process.heartbeat()),
+            board: Scoreboard::new(process.words()),
+            draining: AtomicBool::new(false),
             kick: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
-            locals,
+            locals: listeners.map(|listener| Arc::new(listener.address().clone())).collect(),
+            // Without room for the scoreboard nobody would know who lives and takes what is sent.
+            mailbox: process.mailbox().filter(|_| !process.words().is_empty()).cloned(),
             options,
             outbox: Outbox::default(),
             poller: Arc::new(poller),
             spools,
+            spread: AtomicBool::new(false),
         })
     }
 
@@ -78,12 +89,50 @@ impl Context {
         }
     }
 
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
+    /// The address that this listener is bound to.
+    pub(crate) fn local(&self, listener: usize) -> Option<Arc<Address>> {
+        self.locals.get(listener).map(Arc::clone)
     }
 
-    pub(crate) fn set_closing(&self) {
-        self.closing.store(true, Ordering::Relaxed);
+    /// The same by its text, as siblings write it; they may listen elsewhere.
+    pub(crate) fn local_of(&self, text: &str) -> Option<Arc<Address>> {
+        let address = text.parse().ok()?;
+        let known = self.locals.iter().find(|local| ***local == address);
+        Some(known.map_or_else(|| Arc::new(address), Arc::clone))
+    }
+
+    /// A sibling could do with one of several connections.
+    pub(crate) fn ask_to_spread(&self) {
+        self.spread.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_spread(&self) -> bool {
+        self.spread.load(Ordering::Relaxed) && self.spread.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a response that begins now is its connection's last: the worker stops, and nobody
+    /// takes its connections.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.draining.load(Ordering::Relaxed) && !self.has_receivers()
+    }
+
+    /// The worker begins to stop.
+    pub(crate) fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.board.set_state(State::Draining);
+    }
+
+    /// Whether what is left in the mailbox finds somebody who serves on.
+    pub(crate) fn has_receivers(&self) -> bool {
+        // Our own state was written before this look at the others': of two who drain at the same
+        // time, one at least sees the other, and takes back what he has sent.
+        fence(Ordering::SeqCst);
+        self.mailbox.is_some() && self.board.siblings().any(|state| state != State::Draining)
+    }
+
+    /// Whether somebody waits for work at this moment.
+    pub(crate) fn has_idle_sibling(&self) -> bool {
+        self.mailbox.is_some() && self.board.any_sibling(State::Idle)
     }
 
     /// Said before the outbox is looked into for the last time, so that whoever puts something

@@ -15,7 +15,6 @@ mod backtrace;
 mod client;
 mod context;
 mod handler;
-#[cfg_attr(not(test), expect(dead_code, reason = "the reactor does not move connections yet"))]
 mod handoff;
 #[cfg(feature = "wsgi")]
 #[cfg_attr(not(test), expect(dead_code, reason = "nobody looks at the clock yet"))]
@@ -31,7 +30,6 @@ mod pool;
 #[cfg(feature = "wsgi")]
 mod python;
 mod reactor;
-#[expect(dead_code, reason = "the reactor does not report to it yet")]
 mod scoreboard;
 mod serve;
 mod server;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use rgunicorn_arbiter::{Heartbeat, WorkerId};
+
 use crate::access::RequestLog;
 use crate::handler::Handler;
 use crate::lead::View;
@@ -19,6 +21,9 @@ use crate::tick::TICK;
 /// are busy.
 #[derive(Debug)]
 pub(crate) struct Monitor<H, L> {
+    heartbeat: Heartbeat,
+    /// Siblings that had nothing to do at the last tick.
+    idle: Vec<(WorkerId, u64)>,
     pool: Arc<Pool<H, L>>,
     /// The vacancy that the last tick found.
     seen: Option<u64>,
@@ -35,8 +40,8 @@ enum Watch {
 }
 
 impl<H: Handler, L: RequestLog> Monitor<H, L> {
-    pub(crate) fn new(pool: Arc<Pool<H, L>>) -> Self {
-        Self { pool, seen: None, watch: Watch::Tick }
+    pub(crate) fn new(pool: Arc<Pool<H, L>>, heartbeat: Heartbeat) -> Self {
+        Self { heartbeat, idle: Vec::new(), pool, seen: None, watch: Watch::Tick }
     }
 
     /// Until the worker ends.
@@ -87,6 +92,9 @@ impl<H: Handler, L: RequestLog> Monitor<H, L> {
         if !self.pool.context.is_asleep() {
             self.pool.tick.arm(TICK);
         }
+        if self.pool.context.board.has_rested(&mut self.idle) {
+            self.pool.context.ask_to_spread();
+        }
     }
 
     /// The reactor has lain orphaned for a whole tick.
@@ -101,7 +109,7 @@ impl<H: Handler, L: RequestLog> Monitor<H, L> {
             self.stand_by();
             return;
         };
-        if let Err(error) = reactor.tend() {
+        if let Err(error) = reactor.tend(self.heartbeat.silence()) {
             pool.fail(error);
             return;
         }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rgunicorn_http1::Config;
 
+use crate::scoreboard::Scoreboard;
+
 /// Limits and times of one worker. Names and defaults are gunicorn's where gunicorn has them.
 ///
 /// ```
@@ -58,6 +60,23 @@ pub struct Options {
     pub tmp_upload_dir: Option<PathBuf>,
     /// Longest time in which a reader takes not one byte of its response. Default 30 s.
     pub write_timeout: Duration,
+}
+
+impl Options {
+    /// Lets an arbiter's workers know of each other and hand connections over, so that none waits
+    /// behind a busy worker or ends with one. Without this each worker is alone with its own.
+    ///
+    /// ```
+    /// use rgunicorn_workers::Options;
+    ///
+    /// let options = Options::default();
+    /// let arbiter = options.acquaint(rgunicorn_arbiter::Options::new(4));
+    /// # let _ = arbiter;
+    /// ```
+    pub fn acquaint(&self, arbiter: rgunicorn_arbiter::Options) -> rgunicorn_arbiter::Options {
+        let threads = self.threads.map_or(1, NonZeroUsize::get);
+        arbiter.mailbox(true).words_per_worker(Scoreboard::words_per_worker(threads))
+    }
 }
 
 impl Default for Options {

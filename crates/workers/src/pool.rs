@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rgunicorn_arbiter::Heartbeat;
+use rgunicorn_arbiter::{Heartbeat, Moment};
 
 use crate::access::RequestLog;
 use crate::client::Next;
@@ -48,9 +48,9 @@ const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_secs(1);
 
 impl<H: Handler, L: RequestLog> Pool<H, L> {
-    pub(crate) fn new(handler: Arc<H>, log: Arc<L>, context: Arc<Context>) -> io::Result<Self> {
+    pub(crate) fn new(handler: Arc<H>, log: Arc<L>, reactor: &Reactor<L>) -> io::Result<Self> {
         Ok(Self {
-            context,
+            context: Arc::clone(reactor.context()),
             failure: Mutex::default(),
             handler,
             lead: Lead::new(),
@@ -62,18 +62,20 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
     }
 
     /// The life of an application thread: leads, answers, leads or follows.
-    pub(crate) fn run(&self) {
+    ///
+    /// `thread` is its number among the worker's, from 0.
+    pub(crate) fn run(&self, thread: usize) {
         let mut lead = self.follow();
         while let Some(reactor) = lead {
             let Some(job) = self.next_job(reactor) else { return };
-            lead = self.answer(*job);
+            lead = self.answer(thread, *job);
         }
     }
 
     /// The same for a thread that is not the main one.
-    pub(crate) fn run_spawned(&self) {
+    pub(crate) fn run_spawned(&self, thread: usize) {
         let _member = self.lead.enter();
-        self.run();
+        self.run(thread);
     }
 
     /// The life of the main thread beside several application threads: it serves nobody, so that
@@ -201,8 +203,11 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
     }
 
     /// Calls the application, and leads again unless somebody else does.
-    fn answer(&self, job: Job) -> Option<Box<Reactor<L>>> {
+    fn answer(&self, thread: usize, job: Job) -> Option<Box<Reactor<L>>> {
+        let (request, peer) = (&job.request, job.client.peer());
+        self.context.board.begin(thread, request.method(), request.target(), peer, Moment::now());
         let served = serve_one(&*self.handler, &*self.log, job);
+        self.context.board.end(thread);
         self.context.beat();
         let socket = served.client.as_ref().and_then(|(client, next)| {
             let is_quiet = *next == Next::Reuse && !client.has_buffered_input();

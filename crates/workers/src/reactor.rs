@@ -20,19 +20,24 @@ use crate::access::RequestLog;
 use crate::context::Context;
 use crate::options::Options;
 use crate::poller::{Events, Interest, Poller, Token};
+use crate::scoreboard::State;
 use crate::serve::Job;
 use crate::slots::{Phase, Slots};
 use crate::timers::Timers;
 
 mod arrivals;
 mod connections;
+mod moves;
 mod vacancy;
 
 /// The token of the process's own wake-ups.
 const WAKE: Token = Token(u64::MAX);
 
-/// The token of [`Context::kick`]; those of the listeners lie below it.
+/// The token of [`Context::kick`].
 const KICK: Token = Token(u64::MAX - 1);
+
+/// The token of the mailbox; those of the listeners lie below it.
+const MAIL: Token = Token(u64::MAX - 2);
 
 /// One read(2) fills at most this; the buffer is the worker's, connections own none.
 const READ_BUFFER_BYTES: usize = 256 << 10;
@@ -61,8 +66,7 @@ pub(crate) struct Reactor<L> {
     events: Events,
     /// Requests so far, whatever became of them.
     handled: u64,
-    /// Somebody waits in a listener's queue.
-    incoming: bool,
+    incoming: Incoming,
     life: Life,
     listening: bool,
     log: Arc<L>,
@@ -88,6 +92,15 @@ pub(crate) struct Reactor<L> {
     vacant: bool,
 }
 
+/// Who is at the door.
+#[derive(Debug, Default)]
+struct Incoming {
+    /// Somebody waits in a listener's queue.
+    connections: bool,
+    /// A sibling has left a connection.
+    mail: bool,
+}
+
 /// What a turn of the loop came to.
 #[derive(Debug)]
 pub(crate) enum Turn {
@@ -103,10 +116,7 @@ pub(crate) enum Turn {
 
 impl<L: RequestLog> Reactor<L> {
     pub(crate) fn new(log: Arc<L>, options: Options, process: WorkerProcess) -> io::Result<Self> {
-        let locals =
-            process.listeners().iter().map(|listener| Arc::new(listener.address().clone()));
-        let beat = options.threads.is_none().then(|| process.heartbeat());
-        let context = Context::new(options, Poller::new()?, locals.collect(), beat)?;
+        let context = Context::new(options, Poller::new()?, &process)?;
         context.poller.add(process.wake(), WAKE, Interest::Read)?;
         context.poller.add(context.kick.as_fd(), KICK, Interest::Read)?;
         Ok(Self {
@@ -115,7 +125,7 @@ impl<L: RequestLog> Reactor<L> {
             context: Arc::new(context),
             events: Events::with_capacity(256),
             handled: 0,
-            incoming: false,
+            incoming: Incoming::default(),
             life: Life::Running,
             listening: false,
             log,
@@ -145,12 +155,14 @@ impl<L: RequestLog> Reactor<L> {
     /// Begins to accept.
     pub(crate) fn open(&mut self) -> io::Result<()> {
         self.listen()?;
+        self.context.board.set_state(State::Busy);
         self.process.ready()
     }
 
     /// Goes on until there is a request for the application. Connections first: whoever is here
     /// goes before whoever wants in.
     pub(crate) fn turn(&mut self) -> io::Result<Turn> {
+        self.hand_over_in_drain()?;
         if self.is_finished() {
             return Ok(Turn::Over);
         }
@@ -158,10 +170,8 @@ impl<L: RequestLog> Reactor<L> {
         if let Some(job) = self.next_request() {
             return Ok(Turn::Serve(Box::new(job)));
         }
-        if std::mem::take(&mut self.incoming) && self.life == Life::Running {
-            if let Some(job) = self.accept_incoming()? {
-                return Ok(Turn::Serve(Box::new(job)));
-            }
+        if let Some(job) = self.let_in()? {
+            return Ok(Turn::Serve(Box::new(job)));
         }
         self.flush_outbox();
         // Not before all is heard that had arrived by then: the time that the application took is
@@ -174,12 +184,40 @@ impl<L: RequestLog> Reactor<L> {
             self.listen()?;
         }
         // Looks before anybody waits: a busy worker never gives the interpreter away for nothing.
-        Ok(if self.poll(Some(Duration::ZERO))? { Turn::More } else { Turn::Idle })
+        let more = self.poll(Some(Duration::ZERO))?;
+        self.spread();
+        Ok(if more { Turn::More } else { Turn::Idle })
+    }
+
+    /// Those at the door, one from each: whatever waits behind it may be a sibling's.
+    fn let_in(&mut self) -> io::Result<Option<Job>> {
+        let Incoming { connections, mail } = std::mem::take(&mut self.incoming);
+        if self.life != Life::Running {
+            return Ok(None);
+        }
+        if mail {
+            // In the next turn, unless it is over by then.
+            self.incoming.connections = connections;
+            return self.welcome_mail();
+        }
+        if connections { self.accept_incoming() } else { Ok(None) }
     }
 
     /// Sleeps until there is something to do.
     pub(crate) fn wait(&mut self) -> io::Result<()> {
-        self.poll(self.patience()).map(drop)
+        self.context.board.set_connections(self.slots.len());
+        self.set_state(State::Idle);
+        let polled = self.poll(self.patience());
+        self.set_state(State::Busy);
+        self.spread();
+        polled.map(drop)
+    }
+
+    /// What siblings see; that a worker drains, they see until its end.
+    fn set_state(&self, state: State) {
+        if self.life == Life::Running {
+            self.context.board.set_state(state);
+        }
     }
 
     fn is_finished(&self) -> bool {
@@ -212,7 +250,8 @@ impl<L: RequestLog> Reactor<L> {
             match token {
                 WAKE => self.obey_commands()?,
                 KICK => self.context.heed_kicks(),
-                token if self.listener_of(token).is_some() => self.incoming = true,
+                MAIL => self.incoming.mail = true,
+                token if self.listener_of(token).is_some() => self.incoming.connections = true,
                 token => self.enqueue(token),
             }
         }
@@ -253,7 +292,7 @@ impl<L: RequestLog> Reactor<L> {
             return Ok(());
         }
         self.life = Life::Draining;
-        self.context.set_closing();
+        self.context.set_draining();
         for listener in 0..self.process.listeners().len() {
             while self.slots.len() < self.context.options.connections {
                 let Some(token) = self.accept(listener)? else { break };

@@ -19,7 +19,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
-use rgunicorn_arbiter::{Moment, Options, Words};
+use rgunicorn_arbiter::{Moment, Options, Words, WorkerId};
 
 /// The part of a worker in the memory that all workers share.
 ///
@@ -115,6 +115,19 @@ impl Scoreboard {
     /// What the other workers are at.
     pub(crate) fn siblings(&self) -> impl Iterator<Item = State> {
         others(self.words.all().map(|(_, words)| words), &self.words)
+    }
+
+    /// Whether a sibling has had nothing to do since the last call: it was idle then, and has
+    /// handled no request meanwhile. `seen` is what the last call saw.
+    pub(crate) fn has_rested(&self, seen: &mut Vec<(WorkerId, u64)>) -> bool {
+        let others = self.words.all().filter(|(_, words)| !ptr::eq(*words, self.words.as_ref()));
+        let idle = others.filter(|(_, words)| State::of(words) == State::Idle);
+        let handled =
+            |words: &[AtomicU64]| words.get(2).map_or(0, |word| word.load(Ordering::Relaxed));
+        let idle: Vec<_> = idle.map(|(worker, words)| (worker, handled(words))).collect();
+        let has_rested = idle.iter().any(|worker| seen.contains(worker));
+        *seen = idle;
+        has_rested
     }
 
     /// Is another worker in this state? It costs one cache line for each.

@@ -64,17 +64,16 @@ impl<H: Handler, L: RequestLog> Worker for Server<H, L> {
         let (heartbeat, timeout) = (process.heartbeat(), process.timeout());
         let threads = self.options.threads;
         let mut reactor = Reactor::new(Arc::clone(&self.log), self.options.clone(), process)?;
-        let context = Arc::clone(reactor.context());
-        let pool = Pool::new(Arc::clone(&self.handler), Arc::clone(&self.log), context)?;
+        let pool = Pool::new(Arc::clone(&self.handler), Arc::clone(&self.log), &reactor)?;
         let pool = Arc::new(pool);
         let monitor = spawn_quietly("monitor", {
-            let monitor = Monitor::new(Arc::clone(&pool));
+            let monitor = Monitor::new(Arc::clone(&pool), heartbeat.clone());
             move || monitor.run()
         })?;
-        for number in 1..=threads.map_or(0, NonZeroUsize::get) {
+        for thread in 0..threads.map_or(0, NonZeroUsize::get) {
             let pool = Arc::clone(&pool);
-            let run = Box::new(move || pool.run_spawned());
-            self.handler.spawn(format!("worker-{number}"), run)?;
+            let run = Box::new(move || pool.run_spawned(thread));
+            self.handler.spawn(format!("worker-{thread}"), run)?;
         }
         reactor.open()?;
         pool.lead.put_back(Box::new(reactor));
@@ -82,7 +81,7 @@ impl<H: Handler, L: RequestLog> Worker for Server<H, L> {
             if threads.is_some() {
                 pool.watch(&heartbeat, timeout);
             } else {
-                pool.run();
+                pool.run(0);
             }
         });
         if monitor.join().is_err() {

@@ -29,6 +29,11 @@ impl Deadline {
         self.at = None;
     }
 
+    /// How much of the patience is left.
+    pub(crate) fn remaining(&self, now: Instant) -> Option<Duration> {
+        Some(self.at?.saturating_duration_since(now))
+    }
+
     /// The wake-up that stood for it was taken from the heap.
     pub(crate) fn postpone(&mut self) {
         self.queued = None;

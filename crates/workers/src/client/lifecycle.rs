@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use rgunicorn_arbiter::Address;
 use rgunicorn_http1::{Connection, Event, Headers, Peer, ProtocolError, RequestHead, ResponseHead};
 
 use super::{Client, Inner, Progress};
 use crate::access::{LoggedHeader, LoggedHeaders, Note};
 use crate::context::Context;
 use crate::handler::ConnectionError;
+use crate::handoff::{INPUT_LIMIT, Passenger, Patience};
 use crate::output::Output;
 use crate::pipe::Carried;
 use crate::poller::Token;
@@ -47,16 +49,11 @@ impl Client {
     pub(crate) fn new(
         socket: Arc<Socket>,
         peer: Option<SocketAddr>,
-        listener: usize,
+        local: Option<Arc<Address>>,
         token: Token,
         context: Arc<Context>,
     ) -> Self {
-        let speaker = match (socket.stream(), peer) {
-            (Stream::Tcp(_), Some(address)) => Peer::Ip(address.ip()),
-            // The kernel forgets the address of a connection that was reset: a stranger, not one of us.
-            (Stream::Tcp(_), None) => Peer::Ip(Ipv4Addr::UNSPECIFIED.into()),
-            (Stream::Unix(_), _) => Peer::Local,
-        };
+        let speaker = speaker(socket.stream(), peer);
         let http = Connection::new(Arc::clone(&context.options.http1), speaker);
         let inner = Inner {
             body: Body::Empty,
@@ -66,12 +63,13 @@ impl Client {
             defers: false,
             head: None,
             http,
-            listener,
+            local,
             logged_headers: LoggedHeaders::new(),
             notes: Vec::new(),
             output: Output::default(),
             peer,
             progress: Progress::Between,
+            requests: 0,
             sent_bytes: 0,
             started: (SystemTime::now(), Instant::now()),
             status: 0,
@@ -79,6 +77,56 @@ impl Client {
             token,
         };
         Self { inner: Box::new(inner) }
+    }
+
+    /// A connection that comes from a sibling.
+    pub(crate) fn arrived(
+        socket: Arc<Socket>,
+        passenger: Passenger,
+        local: Option<Arc<Address>>,
+        token: Token,
+        context: Arc<Context>,
+    ) -> Self {
+        let Passenger { parts, peer, requests, .. } = passenger;
+        let mut client = Self::new(socket, peer, local, token, context);
+        let inner = &mut *client.inner;
+        let speaker = speaker(inner.socket.stream(), peer);
+        let config = Arc::clone(&inner.context.options.http1);
+        inner.http = Connection::from_parts(config, speaker, parts);
+        inner.requests = requests;
+        client
+    }
+
+    /// What a sibling needs to know to go on with this connection; `None` while it is in the midst
+    /// of something. A head that was read is unread, if nothing of its body was.
+    pub(crate) fn passenger(&mut self, patience: Patience, readable: bool) -> Option<Passenger> {
+        if self.inner.body_bytes == 0 {
+            if let Some(head) = self.inner.head.take() {
+                if !self.unread(&head) {
+                    self.inner.head = Some(head);
+                }
+            }
+        }
+        let inner = &mut *self.inner;
+        let is_between = inner.progress == Progress::Between && inner.head.is_none();
+        if !is_between || inner.deferred || !inner.output.is_empty() {
+            return None;
+        }
+        let parts = inner.http.to_parts().filter(|parts| parts.input.len() <= INPUT_LIMIT)?;
+        let local = inner.local.as_ref().map(ToString::to_string).unwrap_or_default();
+        let (peer, requests) = (inner.peer, inner.requests);
+        Some(Passenger { local, parts, patience, peer, readable, requests })
+    }
+
+    /// Puts a request back before the connection, as if it had not been read; `false` if a body
+    /// came with it.
+    pub(crate) fn unread(&mut self, head: &RequestHead) -> bool {
+        let inner = &mut *self.inner;
+        let unread = inner.http.unread(head).is_ok();
+        if unread {
+            inner.context.spools.recycle(std::mem::take(&mut inner.body));
+        }
+        unread
     }
 
     pub(crate) fn socket(&self) -> &Arc<Socket> {
@@ -289,11 +337,22 @@ impl Client {
         if self.inner.progress != Progress::Between {
             self.inner.http.start_next_cycle()?;
             self.inner.progress = Progress::Between;
+            self.inner.requests += 1;
         }
         self.inner.output.release();
         self.inner.status = 0;
         self.inner.logged_headers.clear();
         self.inner.notes.clear();
         Ok(())
+    }
+}
+
+/// Whom the protocol has to do with, for what is believed of forwarded fields.
+fn speaker(stream: &Stream, peer: Option<SocketAddr>) -> Peer {
+    match (stream, peer) {
+        (Stream::Tcp(_), Some(address)) => Peer::Ip(address.ip()),
+        // The kernel forgets the address of a connection that was reset: a stranger, not one of us.
+        (Stream::Tcp(_), None) => Peer::Ip(Ipv4Addr::UNSPECIFIED.into()),
+        (Stream::Unix(_), _) => Peer::Local,
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use rgunicorn_arbiter::Connection;
 
-use super::{KICK, Life, Reactor};
+use super::{Life, MAIL, Reactor};
 use crate::access::RequestLog;
 use crate::client::Client;
 use crate::poller::{Interest, Token};
@@ -18,7 +18,7 @@ use crate::stream::Stream;
 
 impl<L: RequestLog> Reactor<L> {
     pub(super) fn listener_of(&self, token: Token) -> Option<usize> {
-        let index = usize::try_from(KICK.0 - token.0).ok()?.checked_sub(1)?;
+        let index = usize::try_from(MAIL.0 - token.0).ok()?.checked_sub(1)?;
         (index < self.context.locals.len()).then_some(index)
     }
 
@@ -27,9 +27,10 @@ impl<L: RequestLog> Reactor<L> {
         if !self.listening && self.life == Life::Running && has_room {
             self.listening = true;
             for (listener, number) in self.process.listeners().iter().zip(1..) {
-                let token = Token(KICK.0 - number);
+                let token = Token(MAIL.0 - number);
                 self.context.poller.add(listener, token, Interest::ReadExclusive)?;
             }
+            self.watch_mailbox()?;
         }
         Ok(())
     }
@@ -40,6 +41,7 @@ impl<L: RequestLog> Reactor<L> {
             for listener in self.process.listeners() {
                 self.context.poller.delete(listener)?;
             }
+            self.ignore_mailbox()?;
         }
         Ok(())
     }
@@ -56,7 +58,7 @@ impl<L: RequestLog> Reactor<L> {
                 // Its request is usually here already, and then the poller never learns of a
                 // connection that lives for one response.
                 if let Some(job) = self.hear(token) {
-                    self.incoming = true;
+                    self.incoming.connections = true;
                     return Ok(Some(job));
                 }
             }
@@ -86,7 +88,8 @@ impl<L: RequestLog> Reactor<L> {
         let peer = stream.peer_addr();
         let socket = Arc::new(Socket::new(stream, token, Arc::clone(&self.context.poller)));
         self.slots.set_socket(token, Arc::clone(&socket));
-        let client = Client::new(socket, peer, listener, token, Arc::clone(&self.context));
+        let local = self.context.local(listener);
+        let client = Client::new(socket, peer, local, token, Arc::clone(&self.context));
         self.slots.put(token, client, Phase::Idle);
         if self.slots.len() >= self.context.options.connections {
             self.unlisten()?;

@@ -172,6 +172,7 @@ impl<L: RequestLog> Reactor<L> {
     /// until the successor is ready.
     fn count(&mut self) {
         self.handled += 1;
+        self.context.board.set_requests(self.handled);
         if self.context.options.max_requests == Some(self.handled) {
             if let Err(error) = self.process.ask_to_retire(RetireReason::MaxRequests) {
                 log::debug!("cannot ask for a successor: {error}");
@@ -295,7 +296,7 @@ impl<L: RequestLog> Reactor<L> {
 
     /// Gives the place of a connection that is gone to the next one, and accepts again if there
     /// was none left.
-    fn release(&mut self, token: Token) {
+    pub(super) fn release(&mut self, token: Token) {
         self.slots.release(token);
         if !self.listening && self.resume.is_none() && self.life == Life::Running {
             self.resume = Some(self.now);

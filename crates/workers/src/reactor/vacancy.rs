@@ -6,21 +6,32 @@ use std::time::Duration;
 use super::Reactor;
 use crate::access::RequestLog;
 use crate::poller::Token;
+use crate::scoreboard::State;
 use crate::slots::Phase;
 
 impl<L: RequestLog> Reactor<L> {
-    /// Does what needs no application thread: reads on, flushes, times out, obeys. Never calls
-    /// the application, and never sleeps. What is ready for the application is left unread where
-    /// that is possible.
-    pub(crate) fn tend(&mut self) -> io::Result<()> {
+    /// Does what needs no application thread: reads on, flushes, times out, obeys, and gives to
+    /// siblings what they can serve. Never calls the application, and never sleeps. What is ready
+    /// for the application is left unread where that is possible.
+    ///
+    /// `silence`: the age of the last heartbeat.
+    pub(crate) fn tend(&mut self, silence: Duration) -> io::Result<()> {
         if !self.vacant {
             self.vacant = true;
+            self.set_state(State::Stuck);
             // Whoever waits for a connection and cannot serve it swallows a sibling's wake-up.
             self.unlisten()?;
+            self.pass_on_wakeups()?;
         }
         self.flush_outbox();
         self.poll(Some(Duration::ZERO))?;
         self.hear_unfinished();
+        self.relieve();
+        self.hand_over_in_drain()?;
+        if self.process.timeout().is_some_and(|timeout| silence >= timeout) {
+            // The arbiter is about to end this process: only what the application has is lost.
+            self.hand_over_all();
+        }
         if let Some(polled) = self.polled.take() {
             self.expire(polled);
         }
@@ -36,6 +47,7 @@ impl<L: RequestLog> Reactor<L> {
     pub(super) fn end_vacancy(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.vacant) {
             self.context.set_asleep(false);
+            self.set_state(State::Busy);
             self.listen()?;
         }
         Ok(())

@@ -1,0 +1,217 @@
+//! Connections that go to a sibling, and those that come from one.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rgunicorn_arbiter::Moment;
+
+use super::{Life, Reactor};
+use crate::access::RequestLog;
+use crate::client::Client;
+use crate::handoff::{self, Departure, Passenger, Patience};
+use crate::poller::{Interest, Token};
+use crate::serve::Job;
+use crate::slots::Phase;
+use crate::socket::Socket;
+use crate::stream::Stream;
+
+/// How soon to try again when the mailbox is full.
+pub(super) const RETRY: Duration = Duration::from_millis(2);
+
+impl<L: RequestLog> Reactor<L> {
+    /// Gives every connection away that can go. `false`: the mailbox is full, try again.
+    pub(super) fn hand_over_all(&mut self) -> bool {
+        self.flush_outbox();
+        for _ in 0..self.requests.len() {
+            let Some(job) = self.requests.pop_front() else { break };
+            self.unread(job);
+        }
+        let all = [Phase::Idle, Phase::Head, Phase::Body].map(|phase| self.slots.in_phase(phase));
+        all.into_iter().flatten().all(|token| self.hand_over(token) != Departure::Full)
+    }
+
+    /// Leaves a connection to whichever sibling looks first, unless it is in the midst of
+    /// something.
+    pub(super) fn hand_over(&mut self, token: Token) -> Departure {
+        let Some(mailbox) = &self.context.mailbox else { return Departure::TooLong };
+        let Some(slot) = self.slots.get(token) else { return Departure::TooLong };
+        let (is_ready, left) = (slot.ready_since.is_some(), slot.deadline.remaining(self.now));
+        let Some((mut client, phase)) = self.slots.take(token) else { return Departure::TooLong };
+        let patience = self.patience_of(phase, left.unwrap_or_default());
+        let Some(passenger) = client.passenger(patience, is_ready) else {
+            self.slots.put(token, client, phase);
+            return Departure::TooLong;
+        };
+        let departure = handoff::send(mailbox, client.socket().stream(), &passenger)
+            .unwrap_or_else(|error| {
+                log::error!("cannot hand a connection over: {error}");
+                Departure::TooLong
+            });
+        if departure == Departure::Sent {
+            // Before it is closed: a sibling holds a copy, which would go on firing here.
+            client.socket().silence();
+            drop(client);
+            self.release(token);
+        } else if client.has_buffered_input() && phase == Phase::Body {
+            // Its head lies before the reactor again.
+            self.slots.put(token, client, Phase::Idle);
+            self.enqueue(token);
+        } else {
+            self.slots.put(token, client, phase);
+        }
+        departure
+    }
+
+    /// What remains of it, by a clock that the sibling has too.
+    fn patience_of(&self, phase: Phase, left: Duration) -> Patience {
+        let now = Moment::now();
+        if phase == Phase::Head {
+            return Patience::Head { deadline: now + left };
+        }
+        let options = &self.context.options;
+        let waited = options.keepalive.unwrap_or(options.header_timeout).saturating_sub(left);
+        let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        Patience::Idle { since: Moment::from_millis(now.as_millis().saturating_sub(waited)) }
+    }
+
+    /// Takes a complete request back from the queue, if it can be read once more elsewhere.
+    fn unread(&mut self, job: Job) {
+        let Job { mut client, request, token } = job;
+        if client.unread(&request) {
+            self.away -= 1;
+            self.slots.put(token, client, Phase::Idle);
+            self.enqueue(token);
+        } else {
+            self.requests.push_back(Job { client, request, token });
+        }
+    }
+
+    /// Passes on what waits here while a sibling has nothing to do.
+    pub(super) fn relieve(&mut self) {
+        if !self.context.has_idle_sibling() {
+            return;
+        }
+        for _ in 0..self.requests.len() {
+            let Some(job) = self.requests.pop_front() else { break };
+            self.unread(job);
+        }
+        for _ in 0..self.ready.len() {
+            if !self.context.has_idle_sibling() {
+                return;
+            }
+            let Some(token) = self.ready.pop_front() else { return };
+            if self.hand_over(token) != Departure::Sent && self.is_waiting(token) {
+                self.ready.push_back(token);
+            }
+        }
+    }
+
+    /// Leaves one of several connections that are ready to a sibling that has had nothing to do for
+    /// a while: the kernel wakes the same worker first each time, and it would keep them all.
+    pub(super) fn spread(&mut self) {
+        if self.ready.len() < 2 || !self.context.take_spread() || !self.context.has_idle_sibling() {
+            return;
+        }
+        let Some(token) = self.ready.pop_back() else { return };
+        if self.hand_over(token) != Departure::Sent && self.is_waiting(token) {
+            self.ready.push_back(token);
+        }
+    }
+
+    /// Passes on what waits for a wake-up that this worker may have swallowed.
+    pub(super) fn pass_on_wakeups(&mut self) -> io::Result<()> {
+        if !self.context.has_idle_sibling() {
+            return Ok(());
+        }
+        for listener in 0..self.process.listeners().len() {
+            for _ in 0..PASSED_ON {
+                let Some(token) = self.accept(listener)? else { break };
+                self.enqueue(token);
+            }
+        }
+        if let Some(token) = self.collect()? {
+            self.enqueue(token);
+        }
+        Ok(())
+    }
+
+    /// Takes a connection that a sibling left, which is then to be heard.
+    pub(super) fn collect(&mut self) -> io::Result<Option<Token>> {
+        let Some(mailbox) = &self.context.mailbox else { return Ok(None) };
+        let Some((stream, passenger)) = handoff::receive(mailbox)? else { return Ok(None) };
+        Ok(Some(self.board_passenger(stream, passenger)))
+    }
+
+    /// A connection from a sibling that has bytes to read is heard at once; others wait in the
+    /// poller.
+    pub(super) fn welcome_mail(&mut self) -> io::Result<Option<Job>> {
+        let Some(token) = self.collect()? else { return Ok(None) };
+        Ok(self.hear(token))
+    }
+
+    fn board_passenger(&mut self, stream: Stream, passenger: Passenger) -> Token {
+        let token = self.slots.reserve();
+        let socket = Arc::new(Socket::new(stream, token, Arc::clone(&self.context.poller)));
+        self.slots.set_socket(token, Arc::clone(&socket));
+        let patience = passenger.patience;
+        let local = self.context.local_of(&passenger.local);
+        let client = Client::arrived(socket, passenger, local, token, Arc::clone(&self.context));
+        let phase = match patience {
+            Patience::Head { .. } => Phase::Head,
+            Patience::Idle { .. } => Phase::Idle,
+        };
+        self.slots.put(token, client, phase);
+        // Whoever has waited elsewhere goes on waiting here.
+        let left = match patience {
+            Patience::Head { deadline } => deadline.saturating_since(Moment::now()),
+            Patience::Idle { since } => {
+                self.idle_patience().saturating_sub(Moment::now().saturating_since(since))
+            }
+        };
+        self.set_deadline(token, left);
+        token
+    }
+
+    /// In a worker that stops: all who can go do so while somebody receives them. When nobody does,
+    /// because all stop, what lies in the mailbox is served here.
+    pub(super) fn hand_over_in_drain(&mut self) -> io::Result<()> {
+        if self.life != Life::Draining || self.context.mailbox.is_none() {
+            return Ok(());
+        }
+        if self.context.has_receivers() {
+            if !self.hand_over_all() {
+                self.resume = Some(self.now + RETRY);
+            }
+            // They may have been told to stop meanwhile.
+            if self.context.has_receivers() {
+                return Ok(());
+            }
+        }
+        while let Some(token) = self.collect()? {
+            if let Some(job) = self.hear(token) {
+                self.requests.push_back(job);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn watch_mailbox(&self) -> io::Result<()> {
+        match &self.context.mailbox {
+            Some(mailbox) => self.context.poller.add(mailbox, super::MAIL, Interest::ReadExclusive),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn ignore_mailbox(&self) -> io::Result<()> {
+        let mailbox = self.context.mailbox.as_ref();
+        mailbox.map_or(Ok(()), |mailbox| self.context.poller.delete(mailbox))
+    }
+
+    fn is_waiting(&mut self, token: Token) -> bool {
+        self.slots.get(token).is_some_and(|slot| slot.is_here() && slot.ready_since.is_some())
+    }
+}
+
+/// Connections that the monitor takes from a listener's queue to pass them on.
+const PASSED_ON: usize = 4;
