@@ -26,7 +26,8 @@ fn a_wrong_value_is_named_with_its_setting_and_source() {
         ("limit_request_line", "--limit-request-line", "-5"),
         ("loglevel", "--log-level", "loud"),
         ("timeout", "--timeout", "1.5.0"),
-        ("worker_class", "--worker-class", "gthread"),
+        ("threads", "--threads", "0"),
+        ("worker_class", "--worker-class", "gevent"),
         ("workers", "--workers", "two"),
         ("workers", "--workers", "-1"),
     ] {
@@ -112,8 +113,8 @@ fn settings_of_gunicorn_that_are_missing_are_refused_by_name() {
         &["--reload"][..],
         &["--daemon"],
         &["--certfile", "server.pem"],
-        &["--threads", "4"],
-        &["--worker-connections=1000"],
+        &["--statsd-host", "localhost:8125"],
+        &["--ssl-version=2"],
     ] {
         let finished = run(arguments);
         assert_eq!(finished.code, Some(1), "{finished:?}");
@@ -136,7 +137,7 @@ fn settings_of_gunicorn_that_are_missing_are_refused_by_name() {
 #[test]
 fn a_setting_at_its_default_asks_for_nothing() {
     let server = Launch::new(APP)
-        .file("gunicorn.conf.py", "reload = False\nthreads = 1\ncertfile = None\n")
+        .file("gunicorn.conf.py", "reload = False\nsyslog = False\ncertfile = None\n")
         .start();
     assert_eq!(server.get("/").status, 200);
 }

@@ -201,6 +201,7 @@ impl<W: Deref<Target = [AtomicU64]>> Scoreboard<W> {
     }
 
     /// The requests of this worker.
+    #[expect(dead_code, reason = "forensics come next")]
     pub(crate) fn running(&self, now: Moment) -> Vec<RunningRequest> {
         Scoreboard::read(&self.words, now)
     }

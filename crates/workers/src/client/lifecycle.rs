@@ -109,7 +109,8 @@ impl Client {
         }
         let inner = &mut *self.inner;
         let is_between = inner.progress == Progress::Between && inner.head.is_none();
-        if !is_between || inner.deferred || !inner.output.is_empty() {
+        // What lies in the outbox is sent first, or cannot be sent, and then it stays here.
+        if !is_between || inner.catch_up().is_err() || !inner.output.is_empty() {
             return None;
         }
         let parts = inner.http.to_parts().filter(|parts| parts.input.len() <= INPUT_LIMIT)?;
@@ -310,8 +311,11 @@ impl Client {
         inner.body_bytes = 0;
         let ended = inner.progress != Progress::Truncated
             && inner.http.send_end(Headers::empty(), inner.output.end()).is_ok();
-        if !inner.output.is_empty() {
-            inner.hand_over(ended && inner.http.can_reuse())?;
+        if !(ended && inner.http.can_reuse()) {
+            // Nothing of a response may lie elsewhere when its connection closes.
+            inner.flush()?;
+        } else if !inner.output.is_empty() {
+            inner.hand_over(true)?;
         }
         Ok(if !inner.output.is_empty() {
             Next::Flush
