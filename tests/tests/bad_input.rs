@@ -111,7 +111,6 @@ fn a_flag_without_its_value_gets_the_usage() {
 fn settings_of_gunicorn_that_are_missing_are_refused_by_name() {
     for arguments in [
         &["--reload"][..],
-        &["--daemon"],
         &["--certfile", "server.pem"],
         &["--statsd-host", "localhost:8125"],
         &["--ssl-version=2"],
