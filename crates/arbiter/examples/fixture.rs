@@ -28,8 +28,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::{Gid, Uid, setgroups, setuid};
 use rgunicorn_arbiter::{
-    Arbiter, Connection, Exit, Fork, Forker, HookError, Hooks, MemoryKind, Options, Program,
-    ReloadError, RetireReason, SystemForker, Worker, WorkerError, WorkerProcess,
+    Arbiter, Connection, Exit, Fork, Forker, HookError, Hooks, MemoryKind, Options, Pid, Program,
+    ReloadError, RetireReason, SystemForker, Worker, WorkerError, WorkerInfo, WorkerProcess,
 };
 
 struct Fixture {
@@ -218,6 +218,16 @@ impl Hooks for Announce {
 
     fn promoted(&mut self) -> Result<(), HookError> {
         log::info!("promoted with pid file: {}", Path::new("pid").exists());
+        Ok(())
+    }
+
+    fn nworkers_changed(&mut self, new: u32, old: Option<u32>) -> Result<(), HookError> {
+        log::info!("nworkers_changed from {old:?} to {new}");
+        Ok(())
+    }
+
+    fn worker_exit(&mut self, worker: &WorkerInfo) -> Result<(), HookError> {
+        log::info!("worker_exit of {:?}", worker.pid.map(Pid::as_raw));
         Ok(())
     }
 

@@ -80,6 +80,10 @@ impl<H: Hooks, F: Forker> Arbiter<H, F> {
     pub fn run(mut self, worker: impl Worker) -> Result<Exit, Error> {
         master::check(&self.options)?;
         ignore_broken_pipes()?;
+        master::log_hook(
+            "nworkers_changed",
+            self.hooks.nworkers_changed(self.options.plan.workers, None),
+        );
         let mut signals = Signals::new(Signals::ARBITER)?;
         let kin = Kin::find()?;
         let inherited_mailbox = inherit::mailbox()?;

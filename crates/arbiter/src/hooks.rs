@@ -28,6 +28,13 @@ use crate::{ExitStatus, Listener, Pid, WorkerId};
 /// failure of that worker; the others are logged.
 #[expect(clippy::missing_errors_doc, reason = "the same for all, and said above")]
 pub trait Hooks {
+    /// In the arbiter, when the number of workers to keep changes, by TTIN, TTOU, WINCH or a reload;
+    /// first of all when there was none before.
+    fn nworkers_changed(&mut self, new: u32, old: Option<u32>) -> Result<(), HookError> {
+        let _ = (new, old);
+        Ok(())
+    }
+
     /// In the arbiter, before anything is bound; the pid file is there.
     fn on_starting(&mut self) -> Result<(), HookError> {
         Ok(())
@@ -47,6 +54,12 @@ pub trait Hooks {
 
     /// In the worker, first of all; it has the privileges of the arbiter.
     fn post_fork(&mut self, worker: &WorkerInfo) -> Result<(), HookError> {
+        let _ = worker;
+        Ok(())
+    }
+
+    /// In the worker, last of all, however it ends, if it can still run anything.
+    fn worker_exit(&mut self, worker: &WorkerInfo) -> Result<(), HookError> {
         let _ = worker;
         Ok(())
     }

@@ -46,6 +46,8 @@ pub struct Supervisor {
     plan: Plan,
     /// Starts as the plan's number, then TTIN and TTOU change it; 0 to `Options::WORKERS_MAX`.
     wanted: u32,
+    /// What `Action::NumberChanged` said last, or the plan.
+    told: u32,
     phase: Phase,
     /// At most `WorkerId::SLOTS`; in the order of their creation, so the oldest is first.
     children: Vec<Child>,
@@ -95,6 +97,7 @@ impl Supervisor {
     pub fn new(plan: Plan, now: Moment) -> Self {
         let mut supervisor = Self {
             wanted: plan.workers.min(Options::WORKERS_MAX),
+            told: plan.workers.min(Options::WORKERS_MAX),
             plan,
             phase: Phase::Running,
             children: Vec::new(),

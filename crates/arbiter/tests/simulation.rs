@@ -401,6 +401,9 @@ impl World {
                 assert!(process.is_ready && !process.has_asked, "seed {seed}: {pid}");
                 process.has_asked = true;
             }
+            Action::NumberChanged { new, old } => {
+                assert!(new == self.wanted && new != old, "seed {seed}: {old} to {new}");
+            }
             Action::Reload => {
                 assert!(!self.is_reloading, "seed {seed}: two reloads at once");
                 self.is_reloading = true;

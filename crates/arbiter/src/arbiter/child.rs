@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::master::log_hook;
 use crate::error::Chain;
 use crate::fork::SignalMask;
 use crate::privileges::Privileges;
@@ -52,13 +53,15 @@ impl<H: Hooks, W: Worker> Child<H, W> {
                 link,
             })
         });
-        let status = match serve(&self.info, self.hooks, self.privileges, self.worker, process) {
+        let served = serve(&self.info, &mut self.hooks, self.privileges, self.worker, process);
+        let status = match served {
             Ok(()) => ExitStatus::Exited(0),
             Err(error) => {
                 log_error(&error);
                 error.exit_status(page.is_ready(id))
             }
         };
+        log_hook("worker_exit", self.hooks.worker_exit(&self.info));
         if Pid::parent() != arbiter {
             log::info!(target: LOG, "Parent changed, shutting down: <Worker {pid}>");
         }
@@ -69,7 +72,7 @@ impl<H: Hooks, W: Worker> Child<H, W> {
 
 fn serve(
     info: &WorkerInfo,
-    mut hooks: impl Hooks,
+    hooks: &mut impl Hooks,
     privileges: Privileges,
     mut worker: impl Worker,
     process: io::Result<WorkerProcess>,

@@ -183,6 +183,9 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
                     notifier.send(state);
                 }
             }
+            Action::NumberChanged { new, old } => {
+                log_hook("nworkers_changed", self.hooks.nworkers_changed(new, Some(old)));
+            }
             Action::Promote => self.promote(),
             Action::Measure { worker, pid, limit_bytes } => {
                 self.measure(worker, pid, limit_bytes);
@@ -468,7 +471,7 @@ fn log_at(severity: Severity, message: fmt::Arguments<'_>) {
     }
 }
 
-fn log_hook(name: &str, result: Result<(), HookError>) {
+pub(super) fn log_hook(name: &str, result: Result<(), HookError>) {
     if let Err(error) = result {
         log::error!(target: LOG, "{name}: {}", Chain(&error));
     }

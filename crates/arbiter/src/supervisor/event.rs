@@ -137,6 +137,13 @@ pub enum Action {
         /// What matters is whether it is more than this.
         limit_bytes: u64,
     },
+    /// The number of workers to keep has changed.
+    NumberChanged {
+        /// What it is now.
+        new: u32,
+        /// What it was.
+        old: u32,
+    },
     /// Read anew what workers are made of, then report [`Event::Reloaded`] or
     /// [`Event::ReloadFailed`].
     Reload,

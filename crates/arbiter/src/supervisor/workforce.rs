@@ -10,6 +10,10 @@ use crate::{Halt, Moment, Report, WorkerId};
 impl Supervisor {
     /// Ends the phase if its end has come, then sees to the workers.
     pub(super) fn advance(&mut self, now: Moment) {
+        if self.told != self.wanted {
+            let old = std::mem::replace(&mut self.told, self.wanted);
+            self.actions.push_back(Action::NumberChanged { new: self.wanted, old });
+        }
         self.retire(now);
         self.complete_reload();
         match self.phase {

@@ -109,6 +109,25 @@ fn winch_stops_the_workers_of_a_daemon() {
 }
 
 #[test]
+fn hooks_are_told_of_numbers_and_of_workers_that_end() {
+    let mut server = Server::launch("127.0.0.1:0", 1, "good");
+    server.wait_for("nworkers_changed from None to 1");
+    server.wait_for("1 workers");
+    let worker = server.ask();
+    server.signal(Signal::SIGTTIN);
+    server.wait_for("nworkers_changed from Some(1) to 2");
+    server.wait_for("2 workers");
+    let _request = server.connect(b'e');
+    server.wait_for("as asked");
+    server.wait_for("worker_exit of Some(");
+    server.signal(Signal::SIGTERM);
+    server.wait_for("worker_exit of Some(");
+    server.wait_for("Shutting down: Master");
+    let log = server.all_lines().join("\n");
+    assert!(log.contains(&format!(" {worker} worker_exit of Some({worker})")), "{log}");
+}
+
+#[test]
 fn other_signals() {
     let mut server = Server::start(1);
     let worker = server.ask();

@@ -150,6 +150,7 @@ fn winch_stops_all_workers_of_a_daemon() {
     script.signal(Signal::Hup);
     script.event(Event::Reloaded(daemon));
     script.expect(&["Reload", "fork 4", "fork 5"]);
+    assert_eq!(script.numbers, [(2, 0), (0, 1), (1, 0), (0, 2)]);
 }
 
 #[test]

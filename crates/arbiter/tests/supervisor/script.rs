@@ -15,6 +15,8 @@ pub(crate) struct Script {
     /// Latest heartbeats are this old.
     pub(crate) silence: Duration,
     pub(crate) decided: Vec<String>,
+    /// Changes of the number of workers to keep.
+    pub(crate) numbers: Vec<(u32, u32)>,
 }
 
 impl Script {
@@ -22,7 +24,15 @@ impl Script {
         let now = Duration::from_secs(1000);
         let supervisor = Supervisor::new(plan, Moment::from_start(now));
         let silence = Duration::ZERO;
-        Self { supervisor, now, forks: Vec::new(), silence, decided: Vec::new() }.drained()
+        Self {
+            supervisor,
+            now,
+            forks: Vec::new(),
+            silence,
+            decided: Vec::new(),
+            numbers: Vec::new(),
+        }
+        .drained()
     }
 
     fn drained(mut self) -> Self {
@@ -112,6 +122,10 @@ impl Script {
                         Moment::from_start(self.now),
                     );
                     format!("fork {number}")
+                }
+                Action::NumberChanged { new, old } => {
+                    self.numbers.push((old, new));
+                    continue;
                 }
                 Action::Measure { pid, .. } => format!("measure {}", number(pid)),
                 Action::Kill { pid } => format!("kill {}", number(pid)),
