@@ -18,18 +18,21 @@
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::{fs, io, process, thread};
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::{Signal as Number, raise};
 use nix::unistd::{Gid, Uid, setgroups, setuid};
 use rgunicorn_arbiter::{
-    Arbiter, Connection, Exit, Fork, Forker, HookError, Hooks, MemoryKind, Options, Pid, Program,
-    ReloadError, RetireReason, SystemForker, Worker, WorkerError, WorkerInfo, WorkerProcess,
+    Arbiter, Connection, Exit, Fork, Forker, Handle, HookError, Hooks, MemoryKind, Options, Pid,
+    Program, ReloadError, RetireReason, Signal, Source, SystemForker, Worker, WorkerError,
+    WorkerInfo, WorkerProcess,
 };
 
 struct Fixture {
@@ -43,6 +46,10 @@ struct SignallingForker {
 }
 
 struct Announce;
+
+/// Messages are signals, or ask for the workers' number; anything else ends it.
+#[derive(Debug)]
+struct Remote(UnixDatagram);
 
 /// Lines on standard error: level, pid, message.
 struct Log;
@@ -62,7 +69,10 @@ fn main() -> Result<Exit, Box<dyn Error + Send + Sync>> {
         .graceful_timeout(Duration::from_secs(2));
     let options = arguments.try_fold(basic.clone(), |options, word| with_option(options, &word))?;
     let worker = Fixture { options: basic, file: file.clone(), reloads: 0 };
-    match Arbiter::new(options).hooks(Announce).forker(SignallingForker { file }).run(worker) {
+    let name = format!("fixture-{}", process::id());
+    let remote = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
+    let arbiter = Arbiter::new(options).hooks(Announce).forker(SignallingForker { file });
+    match arbiter.source(Remote(remote)).run(worker) {
         Ok(exit) => Ok(exit),
         Err(error) => {
             let reason = error.source().map(|source| format!(": {source}")).unwrap_or_default();
@@ -191,6 +201,31 @@ impl Fixture {
     }
 }
 
+impl AsFd for Remote {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Source for Remote {
+    fn ready(&mut self, handle: &mut Handle<'_>) -> io::Result<()> {
+        let mut message = [0; 16];
+        let length = self.0.recv(&mut message)?;
+        match message.get(..length).unwrap_or_default() {
+            b"more" => handle.signal(Signal::Ttin),
+            b"end" => handle.signal(Signal::Term),
+            b"who" => {
+                let ready = handle.workers().filter(|worker| worker.is_ready).count();
+                let words = handle.workers().flat_map(|worker| worker.words);
+                let sum: u64 = words.map(|word| word.load(Ordering::Relaxed)).sum();
+                log::info!("{ready} are ready, and counted {sum}");
+            }
+            _ => return Err(io::Error::other("no such command")),
+        }
+        Ok(())
+    }
+}
+
 impl Forker for SignallingForker {
     fn fork(&mut self) -> io::Result<Fork> {
         let word = words(&self.file).into_iter().next();
@@ -199,7 +234,7 @@ impl Forker for SignallingForker {
         }
         let fork = SystemForker.fork()?;
         if fork == Fork::Child && word.as_deref() == Some("early") {
-            raise(Signal::SIGTERM)?;
+            raise(Number::SIGTERM)?;
         }
         Ok(fork)
     }

@@ -12,7 +12,7 @@ use crate::fork::ignore_broken_pipes;
 use crate::pidfile::Pidfiles;
 use crate::signals::Signals;
 use crate::{
-    Error, Exit, Forker, Halt, Hooks, Options, Pid, Report, SystemForker, Worker, inherit,
+    Error, Exit, Forker, Halt, Hooks, Options, Pid, Report, Source, SystemForker, Worker, inherit,
 };
 
 /// Binds sockets and keeps workers alive that serve them.
@@ -36,6 +36,7 @@ pub struct Arbiter<H = (), F = SystemForker> {
     options: Options,
     hooks: H,
     forker: F,
+    sources: Vec<Box<dyn Source>>,
 }
 
 impl Arbiter {
@@ -51,19 +52,28 @@ impl Arbiter {
 
     /// An arbiter without hooks that forks plainly.
     pub fn new(options: Options) -> Self {
-        Self { options, hooks: (), forker: SystemForker }
+        Self { options, hooks: (), forker: SystemForker, sources: Vec::new() }
     }
 }
 
 impl<H, F> Arbiter<H, F> {
     /// The same arbiter, observed by these hooks.
     pub fn hooks<G: Hooks>(self, hooks: G) -> Arbiter<G, F> {
-        Arbiter { options: self.options, hooks, forker: self.forker }
+        let Self { options, forker, sources, .. } = self;
+        Arbiter { options, hooks, forker, sources }
     }
 
     /// The same arbiter with another way to fork.
     pub fn forker<G: Forker>(self, forker: G) -> Arbiter<H, G> {
-        Arbiter { options: self.options, hooks: self.hooks, forker }
+        let Self { options, hooks, sources, .. } = self;
+        Arbiter { options, hooks, forker, sources }
+    }
+
+    /// The same arbiter, which also watches this descriptor; there may be several.
+    #[must_use]
+    pub fn source(mut self, source: impl Source + 'static) -> Self {
+        self.sources.push(Box::new(source));
+        self
     }
 }
 
@@ -98,9 +108,9 @@ impl<H: Hooks, F: Forker> Arbiter<H, F> {
         listeners.share(kin.predecessor().is_some());
         listeners.log(self.options.scheme);
         self.hooks.when_ready(listeners.as_slice())?;
-        let Self { options, hooks, forker } = self;
+        let Self { options, hooks, forker, sources } = self;
         let mailbox = inherited_mailbox.filter(|_| options.mailbox);
-        let possessions = Possessions { signals, listeners, pidfiles, kin, mailbox };
+        let possessions = Possessions { signals, listeners, pidfiles, kin, mailbox, sources };
         Ok(Master::new(options, hooks, forker, worker, possessions)?.run())
     }
 }

@@ -28,6 +28,7 @@ mod program;
 mod report;
 mod shared;
 mod signals;
+mod source;
 mod supervisor;
 mod worker;
 
@@ -52,6 +53,7 @@ pub use program::Program;
 pub use report::{Halt, Report, Severity};
 pub use shared::{Heartbeat, Words};
 pub use signals::Signal;
+pub use source::{Handle, Source, WorkerStatus};
 pub use supervisor::{Action, Event, Plan, ServiceState, Supervisor};
 pub use worker::{Command, ReloadError, RetireReason, Worker, WorkerError, WorkerId};
 

@@ -7,16 +7,19 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Sleeps until one of the descriptors is readable, for `timeout` at the most. It may wake early.
+/// Sleeps until one of the descriptors is readable, for `timeout` at the most, and tells which are,
+/// in their order. It may wake early, for none.
 pub(crate) fn wait_readable<'fd>(
     descriptors: impl IntoIterator<Item = BorrowedFd<'fd>>,
     timeout: Option<Duration>,
-) -> io::Result<()> {
+) -> io::Result<Vec<bool>> {
     let descriptors = descriptors.into_iter();
     let mut interests: Vec<PollFd<'_>> =
         descriptors.map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN)).collect();
     match poll(&mut interests, timeout.map_or(PollTimeout::NONE, round_up)) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        // An end that was closed is readable too, and so is an error.
+        Ok(_) => Ok(interests.iter().map(|interest| interest.any().unwrap_or(true)).collect()),
+        Err(Errno::EINTR) => Ok(vec![false; interests.len()]),
         Err(error) => Err(error.into()),
     }
 }

@@ -245,7 +245,8 @@ impl WorkerProcess {
     fn wait(&self) -> io::Result<()> {
         let listeners = self.listeners.iter().map(Listener::as_fd);
         // Twice per timeout, as the arbiter counts on.
-        wait_readable(listeners.chain([self.wake()]), self.timeout.map(|timeout| timeout / 2))
+        let timeout = self.timeout.map(|timeout| timeout / 2);
+        wait_readable(listeners.chain([self.wake()]), timeout).map(drop)
     }
 }
 

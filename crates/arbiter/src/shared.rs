@@ -201,7 +201,7 @@ impl SharedPage {
         &self.slots().slots[worker.index()]
     }
 
-    fn words(&self, worker: WorkerId) -> &[AtomicU64] {
+    pub(crate) fn words(&self, worker: WorkerId) -> &[AtomicU64] {
         let first = worker.index() * stride(self.words_per_worker);
         #[expect(unsafe_code, reason = "shared memory has no safe interface")]
         // SAFETY: behind the slots the mapping holds a stride of words for each of `SLOTS` workers,

@@ -26,9 +26,9 @@ use crate::poll::wait_readable;
 use crate::shared::SharedPage;
 use crate::signals::Signals;
 use crate::{
-    Action, Command, Error, Event, Exit, ExitStatus, Fork, Forker, Halt, HookError, Hooks, LOG,
-    LOG_CRITICAL, Mailbox, Moment, Options, Pid, Report, Severity, Signal, Supervisor, Worker,
-    WorkerId, WorkerInfo,
+    Action, Command, Error, Event, Exit, ExitStatus, Fork, Forker, Halt, Handle, HookError, Hooks,
+    LOG, LOG_CRITICAL, Mailbox, Moment, Options, Pid, Report, Severity, Signal, Source, Supervisor,
+    Worker, WorkerId, WorkerInfo, WorkerStatus,
 };
 
 #[derive(Debug)]
@@ -55,6 +55,7 @@ pub(super) struct Master<H, F, W> {
     notify: Pipe,
     /// Nobody writes into it; its write end closes when this process dies.
     lifeline: Pipe,
+    sources: Vec<Box<dyn Source>>,
     workers: BTreeMap<Pid, Known>,
 }
 
@@ -67,6 +68,7 @@ pub(super) struct Possessions {
     pub(super) kin: Kin,
     /// That of the arbiter before.
     pub(super) mailbox: Option<Mailbox>,
+    pub(super) sources: Vec<Box<dyn Source>>,
 }
 
 /// A worker whose process has not been reaped.
@@ -98,7 +100,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         worker: W,
         possessions: Possessions,
     ) -> Result<Self, Error> {
-        let Possessions { signals, listeners, pidfiles, kin, mailbox } = possessions;
+        let Possessions { signals, listeners, pidfiles, kin, mailbox, sources } = possessions;
         let page = SharedPage::new(options.words_per_worker)?;
         let mailbox = match mailbox {
             None if options.mailbox => Some(Mailbox::new()?),
@@ -131,6 +133,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             mailbox,
             notify: Pipe::new()?,
             lifeline: Pipe::new()?,
+            sources,
             workers: BTreeMap::new(),
         })
     }
@@ -150,25 +153,55 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
                     Some(Ending::Upgraded(mask)) => return self.into_successor(mask),
                 }
             }
-            self.wait();
+            let readable = self.wait();
             self.receive_news();
             self.receive_signals();
+            self.serve_sources(&readable);
             let page = &self.page;
             self.supervisor.handle_timeout(|worker| page.last_beat(worker), Moment::now());
         }
     }
 
-    /// Until a signal, a worker that is ready, or a deadline. A supervisor does not die of a failed
-    /// syscall: short of memory, it tries again.
-    fn wait(&self) {
+    /// Until a signal, a worker that is ready, a source, or a deadline; tells which sources are
+    /// readable. A supervisor does not die of a failed syscall: short of memory, it tries again.
+    fn wait(&self) -> Vec<bool> {
         let now = Moment::now();
         let deadline = self.supervisor.poll_timeout();
         let timeout = deadline.map(|deadline| deadline.saturating_since(now));
-        if let Err(error) = wait_readable([self.signals.as_fd(), self.notify.read.as_fd()], timeout)
-        {
-            log::error!(target: LOG, "Cannot wait for events: {error}");
-            thread::sleep(WAIT_RETRY_DELAY);
+        let sources = self.sources.iter().map(|source| source.as_fd());
+        let own = [self.signals.as_fd(), self.notify.read.as_fd()];
+        let skipped = own.len();
+        match wait_readable(own.into_iter().chain(sources), timeout) {
+            Ok(readable) => readable.into_iter().skip(skipped).collect(),
+            Err(error) => {
+                log::error!(target: LOG, "Cannot wait for events: {error}");
+                thread::sleep(WAIT_RETRY_DELAY);
+                Vec::new()
+            }
         }
+    }
+
+    fn serve_sources(&mut self, readable: &[bool]) {
+        let mut sources = std::mem::take(&mut self.sources).into_iter();
+        for is_readable in readable {
+            let Some(mut source) = sources.next() else { break };
+            let served = if *is_readable { self.serve_source(&mut *source) } else { Ok(()) };
+            match served {
+                Ok(()) => self.sources.push(source),
+                Err(error) => log::error!(target: LOG, "{source:?} is given up: {error}"),
+            }
+        }
+        self.sources.extend(sources);
+    }
+
+    fn serve_source(&mut self, source: &mut dyn Source) -> io::Result<()> {
+        let workers = self.workers.values().map(|worker| worker.status(&self.page)).collect();
+        let mut handle = Handle { workers, asked: Vec::new() };
+        let served = source.ready(&mut handle);
+        for signal in handle.asked {
+            self.supervisor.handle_event(Event::Signal(signal), Moment::now());
+        }
+        served
     }
 
     fn perform(&mut self, action: Action) -> Option<Ending> {
@@ -426,6 +459,12 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
 }
 
 impl Known {
+    fn status<'a>(&'a self, page: &'a SharedPage) -> WorkerStatus<'a> {
+        let Self { info, is_ready, .. } = self;
+        let (last_beat, words) = (page.last_beat(info.id), page.words(info.id));
+        WorkerStatus { info, is_ready: *is_ready, last_beat, words }
+    }
+
     fn note_news(&mut self, page: &SharedPage, supervisor: &mut Supervisor) {
         if !self.is_ready && page.is_ready(self.info.id) {
             self.is_ready = true;

@@ -17,6 +17,7 @@ mod retirement;
 mod server;
 mod siblings;
 mod sockets;
+mod source;
 mod stop;
 mod upgrade;
 
