@@ -8,7 +8,7 @@
 //! anything else succeeds. Further words are the options after a reload, if there are any.
 //!
 //! A client sends one byte: `p` asks for the pid, `s` for the process's status, `l` for the number
-//! of reloads before it, `v` for variables of the environment that are meant for arbiters; `h` makes the worker hang, `e` exit with an error, `x` panic, `r` ask for a
+//! of reloads before it, `o` for an orphan's, `v` for variables of the environment that are meant for arbiters; `h` makes the worker hang, `e` exit with an error, `x` panic, `r` ask for a
 //! successor, `w` wait for the end of the input before it answers, `m` leave the connection in the
 //! mailbox, `c` take one from there and answer both. `n` adds 1 to the worker's word and asks for the
 //! sum of all workers'.
@@ -175,6 +175,7 @@ impl Fixture {
             [b'x'] => panic!("a panic while serving"),
             [b's'] => fs::read_to_string("/proc/self/status")?,
             [b'l'] => self.reloads.to_string(),
+            [b'o'] => orphan()?,
             [b'v'] => protocol_variables(),
             [b'n'] => count(process).to_string(),
             _ => process::id().to_string(),
@@ -285,6 +286,13 @@ fn count(process: &WorkerProcess) -> u64 {
     }
     let all = words.all().flat_map(|(_, words)| words);
     all.map(|word| word.load(Ordering::Relaxed)).sum()
+}
+
+/// The pid of a process whose parent is dead already, and that ends soon.
+fn orphan() -> io::Result<String> {
+    let command =
+        process::Command::new("sh").args(["-c", "sleep 0.2 >/dev/null & echo $!"]).output()?;
+    Ok(String::from_utf8_lossy(&command.stdout).trim().to_owned())
 }
 
 /// Names of variables that are meant for arbiters.

@@ -4,6 +4,7 @@ mod child;
 mod kin;
 mod listeners;
 mod master;
+mod orphans;
 
 use self::kin::Kin;
 use self::listeners::Listeners;

@@ -1,5 +1,7 @@
 //! The loop of the process that supervises.
 
+mod upgrade;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -16,6 +18,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use super::child::Child;
 use super::kin::Kin;
 use super::listeners::Listeners;
+use super::orphans::Orphans;
 use crate::error::Chain;
 use crate::fork::SignalMask;
 use crate::inherit;
@@ -45,6 +48,7 @@ pub(super) struct Master<H, F, W> {
     listeners: Listeners,
     pidfiles: Pidfiles,
     kin: Kin,
+    orphans: Orphans,
     notifier: Option<Notifier>,
     page: Arc<SharedPage>,
     oom: OomCounter,
@@ -126,6 +130,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             listeners,
             pidfiles,
             kin,
+            orphans: Orphans::new(),
             notifier,
             page,
             oom: OomCounter::new(),
@@ -157,6 +162,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             self.receive_news();
             self.receive_signals();
             self.serve_sources(&readable);
+            self.reap_orphans();
             let page = &self.page;
             self.supervisor.handle_timeout(|worker| page.last_beat(worker), Moment::now());
         }
@@ -166,7 +172,8 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
     /// readable. A supervisor does not die of a failed syscall: short of memory, it tries again.
     fn wait(&self) -> Vec<bool> {
         let now = Moment::now();
-        let deadline = self.supervisor.poll_timeout();
+        let deadlines = [self.supervisor.poll_timeout(), self.orphans.deadline()];
+        let deadline = deadlines.into_iter().flatten().min();
         let timeout = deadline.map(|deadline| deadline.saturating_since(now));
         let sources = self.sources.iter().map(|source| source.as_fd());
         let own = [self.signals.as_fd(), self.notify.read.as_fd()];
@@ -303,50 +310,6 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         }
     }
 
-    /// Forks the process that is to become the new arbiter.
-    fn upgrade(&mut self) -> Option<Ending> {
-        let forked = if self.options.upgrade.is_some() {
-            SignalMask::block_all().and_then(|mask| Ok((self.forker.fork()?, mask)))
-        } else {
-            Err(io::Error::new(io::ErrorKind::Unsupported, "no program is known to execute"))
-        };
-        let result = match forked {
-            Ok((Fork::Child, mask)) => return Some(Ending::Upgraded(mask)),
-            Ok((Fork::Parent { child }, _)) => {
-                self.kin.successor = Some(child);
-                Ok(child)
-            }
-            Err(error) => Err(error),
-        };
-        self.supervisor.handle_event(Event::Upgraded(result), Moment::now());
-        None
-    }
-
-    /// In that process: executes the program. What is not left to it closes.
-    fn into_successor(mut self, mask: SignalMask) -> Exit {
-        log_hook("pre_exec", self.hooks.pre_exec());
-        // The mask would stay over `exec`.
-        drop(mask);
-        if let Some(program) = &self.options.upgrade {
-            let (listeners, is_activated) = self.listeners.to_leave();
-            let mailbox = self.mailbox.as_ref();
-            let error = program.execute(|command| {
-                inherit::leave(command, self.pid, &listeners, is_activated, mailbox)
-            });
-            let file = program.file().to_string_lossy();
-            log::error!(target: LOG, "Cannot execute '{file}': {error}");
-        }
-        Exit::of_worker(ExitStatus::FAILED)
-    }
-
-    /// The names of the arbiter that is gone are free.
-    fn promote(&mut self) {
-        if let Err(error) = self.pidfiles.promote(self.options.pidfile.as_deref()) {
-            log::error!(target: LOG, "{}", Chain(&error));
-        }
-        log_hook("promoted", self.hooks.promoted());
-    }
-
     /// Beside its predecessor an arbiter is gunicorn's `Master.2`.
     fn log(&self, report: &Report) {
         if report.names_master() && self.kin.predecessor().is_some() {
@@ -420,22 +383,21 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         }
     }
 
-    /// One SIGCHLD may stand for many. Only workers are waited for: `waitpid(-1)` would take the
-    /// children of hooks from those who wait for them. Process 1 inherits everybody's orphans and
-    /// has to.
+    /// One SIGCHLD may stand for many. Only who is known is waited for: `waitpid(-1)` would take the
+    /// children of hooks from those who wait for them.
     fn reap(&mut self) {
         let pids: Vec<Pid> = self.workers.keys().copied().chain(self.kin.successor).collect();
-        for pid in pids {
-            if let Some(status) = wait_for(pid) {
-                self.ended(pid, status);
+        for pid in &pids {
+            if let Some(status) = wait_for(*pid) {
+                self.ended(*pid, status);
             }
         }
-        if Pid::this().as_raw() == 1 {
-            while let Ok(Some((pid, status))) =
-                waitpid(None, Some(WaitPidFlag::WNOHANG)).map(how_ended)
-            {
-                self.ended(pid, status);
-            }
+        self.orphans.look(|pid| pids.contains(&pid), Moment::now());
+    }
+
+    fn reap_orphans(&mut self) {
+        for (pid, status) in self.orphans.reap(Moment::now()) {
+            self.ended(pid, status);
         }
     }
 
@@ -533,7 +495,7 @@ fn wait_for(pid: Pid) -> Option<ExitStatus> {
     }
 }
 
-fn how_ended(status: WaitStatus) -> Option<(Pid, ExitStatus)> {
+pub(super) fn how_ended(status: WaitStatus) -> Option<(Pid, ExitStatus)> {
     match status {
         WaitStatus::Exited(pid, code) => Some((pid.into(), ExitStatus::Exited(code))),
         WaitStatus::Signaled(pid, signal, _) => {

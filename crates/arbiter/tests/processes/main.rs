@@ -8,6 +8,7 @@
 )]
 
 mod deaths;
+mod init;
 mod launch;
 mod notify;
 mod pidfile;
