@@ -16,9 +16,10 @@ fn complaint(bind: &str, arguments: &[&str]) -> String {
     let finished = Launch::new(HELLO).bind(&[bind]).args(arguments).run();
     assert_eq!(finished.code, Some(1), "{finished:?}");
     let is_information = |line: &&str| line.is_empty() || line.contains("[INFO]");
-    let lines: Vec<&str> = finished.stderr.lines().filter(|line| !is_information(line)).collect();
-    assert_eq!(lines.len(), 1, "{lines:#?}");
-    lines[0].to_owned()
+    let mut lines = finished.stderr.lines().filter(|line| !is_information(line));
+    let (line, more) = (lines.next().unwrap_or_default(), lines.next());
+    assert_eq!(more, None, "after {line}");
+    line.to_owned()
 }
 
 #[test]
