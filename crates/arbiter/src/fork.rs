@@ -1,7 +1,9 @@
 //! How a child comes to be, and the moment around it.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::process::{ExitCode, Termination};
+use std::ptr;
 
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal as Number, pthread_sigmask, signal};
 use nix::unistd::ForkResult;
@@ -104,13 +106,28 @@ impl Termination for Exit {
 
 /// Blocks all signals of the calling thread until it is dropped: what is sent to a new child in
 /// the meantime waits until that has handlers of its own.
+///
+/// ```
+/// use rgunicorn_arbiter::SignalMask;
+///
+/// let mask = SignalMask::block_all()?;
+/// // … fork, and set up handlers in the child …
+/// drop(mask);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct SignalMask {
+#[must_use = "signals are blocked until it is dropped"]
+pub struct SignalMask {
     previous: SigSet,
 }
 
 impl SignalMask {
-    pub(crate) fn block_all() -> io::Result<Self> {
+    /// Blocks them.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, which has no reason to refuse.
+    pub fn block_all() -> io::Result<Self> {
         let mut previous = SigSet::empty();
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut previous))?;
         Ok(Self { previous })
@@ -130,5 +147,27 @@ pub(crate) fn ignore_broken_pipes() -> io::Result<()> {
     #[expect(unsafe_code, reason = "sigaction(2) has no safe interface")]
     // SAFETY: SIG_IGN runs no code.
     unsafe { signal(Number::SIGPIPE, SigHandler::SigIgn) }?;
+    Ok(())
+}
+
+/// The address of the signal's handler, by which handlers can be told apart.
+pub(crate) fn handler_of(number: Number) -> io::Result<usize> {
+    let mut action = MaybeUninit::<nix::libc::sigaction>::uninit();
+    #[expect(unsafe_code, reason = "sigaction(2) has no safe interface")]
+    // SAFETY: without a new action nothing changes; the old one is written to a place that is
+    // large enough for it.
+    let result = unsafe { nix::libc::sigaction(number as i32, ptr::null(), action.as_mut_ptr()) };
+    nix::errno::Errno::result(result)?;
+    #[expect(unsafe_code, reason = "sigaction(2) has no safe interface")]
+    // SAFETY: the call succeeded, so the kernel has written the action.
+    let action = unsafe { action.assume_init() };
+    Ok(action.sa_sigaction)
+}
+
+/// Makes the signal do what it does by default.
+pub(crate) fn restore_default(number: Number) -> io::Result<()> {
+    #[expect(unsafe_code, reason = "sigaction(2) has no safe interface")]
+    // SAFETY: SIG_DFL runs no code.
+    unsafe { signal(number, SigHandler::SigDfl) }?;
     Ok(())
 }

@@ -14,7 +14,8 @@ use crate::poll::wait_readable;
 use crate::shared::SharedPage;
 use crate::signals::{Boot, Signals};
 use crate::{
-    Command, Connection, Heartbeat, LOG, Listener, Mailbox, Pid, RetireReason, Words, WorkerId,
+    Command, Connection, Detach, Heartbeat, LOG, Listener, Mailbox, Pid, RetireReason, Words,
+    WorkerId,
 };
 
 /// The child's view of its arbiter, which [`Worker::run`](crate::Worker::run) receives.
@@ -38,6 +39,7 @@ pub struct WorkerProcess {
 #[derive(Debug)]
 pub(crate) struct Link {
     arbiter: Pid,
+    detach: Detach,
     boot: Boot,
     /// Readable for ever when the arbiter is dead: nobody else holds the other end.
     _lifeline: OwnedFd,
@@ -111,7 +113,7 @@ impl WorkerProcess {
     ///
     /// When the arbiter cannot be told, as it is dead.
     pub fn ready(&mut self) -> io::Result<()> {
-        if self.link.page.is_ready(self.id) {
+        if self.link.page.is_ready(self.id) || self.link.page.is_detached() {
             return Ok(());
         }
         // Before anybody counts on this worker, so that no request is lost to a hasty end.
@@ -147,7 +149,7 @@ impl WorkerProcess {
     ///
     /// When the arbiter cannot be told, as it is dead.
     pub fn ask_to_retire(&mut self, reason: RetireReason) -> io::Result<()> {
-        if self.link.page.retire_reason(self.id).is_some() {
+        if self.link.page.retire_reason(self.id).is_some() || self.link.page.is_detached() {
             return Ok(());
         }
         match reason {
@@ -185,6 +187,12 @@ impl WorkerProcess {
     /// Whether the arbiter lives. A worker ends when it does not: nobody would replace it.
     pub fn parent_alive(&self) -> bool {
         Pid::parent() == self.link.arbiter
+    }
+
+    /// What cuts processes that the worker forks off from it: they would have its signal handlers
+    /// and speak in its name.
+    pub fn detach(&self) -> Detach {
+        self.link.detach.clone()
     }
 
     /// Connections, one after the other, in blocking mode; for simple kinds of workers.
@@ -260,6 +268,7 @@ impl Link {
     ) -> io::Result<Self> {
         let boot = Boot::new()?;
         let signals = Signals::new(Signals::WORKER)?;
+        let detach = Detach::new(Arc::clone(&page), Signals::WORKER)?;
         let wake = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         wake.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
         wake.add(&lifeline, EpollEvent::new(EpollFlags::EPOLLIN, 1))?;
@@ -267,6 +276,7 @@ impl Link {
         let stops = false;
         Ok(Self {
             arbiter,
+            detach,
             boot,
             _lifeline: lifeline,
             notify,
@@ -279,6 +289,9 @@ impl Link {
     }
 
     fn wake_arbiter(&self) -> io::Result<()> {
+        if self.page.is_detached() {
+            return Ok(());
+        }
         match nix::unistd::write(&self.notify, &[0]) {
             // A full pipe wakes as well.
             Ok(_) | Err(Errno::EAGAIN) => Ok(()),

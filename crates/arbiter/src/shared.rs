@@ -66,6 +66,8 @@ pub(crate) struct SharedPage {
     words: NonNull<AtomicU64>,
     /// Of each worker, at most `Options::WORDS_MAX`.
     words_per_worker: usize,
+    /// Whether this process is none of the arbiter's, which is its own affair and not shared.
+    is_detached: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -90,7 +92,9 @@ struct Slot {
 impl Heartbeat {
     /// Beats: one relaxed store of the present time.
     pub fn beat(&self) {
-        self.page.slot(self.worker).beat.store(Moment::now().as_millis(), Ordering::Relaxed);
+        if !self.page.is_detached() {
+            self.page.slot(self.worker).beat.store(Moment::now().as_millis(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -135,7 +139,8 @@ impl SharedPage {
         #[expect(unsafe_code, reason = "shared memory has no safe interface")]
         // SAFETY: the mapping is at least as long as `Slots`.
         let words = unsafe { slots.add(1) }.cast();
-        Ok(Arc::new(Self { slots, words, words_per_worker }))
+        let is_detached = AtomicBool::new(false);
+        Ok(Arc::new(Self { slots, words, words_per_worker, is_detached }))
     }
 
     /// Before the worker is forked: nothing of its predecessor's remains.
@@ -153,6 +158,15 @@ impl SharedPage {
     /// After the worker has ended: it serves no more.
     pub(crate) fn clear_ready(&self, worker: WorkerId) {
         self.slot(worker).ready.store(false, Ordering::Release);
+    }
+
+    /// This process, forked from a worker, is none itself.
+    pub(crate) fn detach(&self) {
+        self.is_detached.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_detached(&self) -> bool {
+        self.is_detached.load(Ordering::Relaxed)
     }
 
     pub(crate) fn last_beat(&self, worker: WorkerId) -> Option<Moment> {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use pyo3::prelude::*;
 use rgunicorn_arbiter::{Options, ReloadError, Worker, WorkerError, WorkerProcess};
-use rgunicorn_workers::{Server, WsgiHandler};
+use rgunicorn_workers::{Server, WsgiHandler, detach_forks};
 use rgunicorn_wsgi::{App, EnvironOptions, LoadError, Spec, SystemExit};
 
 use crate::environment::Environment;
@@ -116,7 +116,8 @@ impl Worker for Site {
         embed::initialize(self.launch.arguments())
             .map_err(|error| WorkerError::Failed(error.into()))?;
         let handler = Python::attach(|py| {
-            Environment::forget(py)
+            detach_forks(py, process.detach())
+                .and_then(|()| Environment::forget(py))
                 .and_then(|()| Environment::apply(py, &self.settings.raw_env))
                 .map_err(|error| WorkerError::Failed(error.into()))?;
             self.handler(py)

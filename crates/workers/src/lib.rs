@@ -49,7 +49,7 @@ pub use client::Client;
 pub use handler::{ConnectionError, Handler, Outcome};
 pub use options::Options;
 #[cfg(feature = "wsgi")]
-pub use python::PythonForker;
+pub use python::{PythonForker, detach_forks};
 pub use scoreboard::{RunningRequest, Scoreboard};
 pub use server::Server;
 #[cfg(feature = "wsgi")]

@@ -1,5 +1,6 @@
 //! What CPython needs of a server that forks and interrupts by itself.
 
+use std::cell::Cell;
 use std::ffi::c_long;
 use std::io;
 use std::ptr;
@@ -11,7 +12,7 @@ use pyo3::exceptions::PySystemExit;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyCFunction, PyType};
-use rgunicorn_arbiter::{Fork, Forker, Pid};
+use rgunicorn_arbiter::{Detach, Fork, Forker, Pid, SignalMask};
 
 /// Forks as `os.fork` does: attached, and between the hooks that keep the interpreter's locks
 /// whole, re-seed `random` and run the application's `os.register_at_fork` callbacks. Needed as
@@ -101,6 +102,58 @@ pub(crate) fn raise_on_abort(py: Python<'_>) -> PyResult<Arc<AtomicBool>> {
     signal.call_method1("signal", (signal.getattr("SIGABRT")?, handler))?;
     Ok(aborted)
 }
+
+/// Lets processes that the application forks, by `multiprocessing` or `os.fork`, be processes of their
+/// own: they neither beat for this worker nor heed the signals that are meant for it, and one that
+/// runs on into the server is ended there. For a worker, before it loads the application.
+///
+/// # Errors
+/// Python refuses, as it has no `os.register_at_fork`.
+pub fn detach_forks(py: Python<'_>, detach: Detach) -> PyResult<()> {
+    // What is sent to the child before it is cut off waits, rather than to be lost in a handler.
+    let before = PyCFunction::new_closure(py, None, None, |_, _| -> PyResult<()> {
+        MASK.set(Some(SignalMask::block_all()?));
+        Ok(())
+    })?;
+    let after_in_parent = PyCFunction::new_closure(py, None, None, |_, _| drop(MASK.take()))?;
+    let after_in_child = PyCFunction::new_closure(py, None, None, move |_, _| -> PyResult<()> {
+        IS_FORKED.store(true, Ordering::Relaxed);
+        let cut = detach.here();
+        drop(MASK.take());
+        Ok(cut?)
+    })?;
+    let hooks = [
+        ("before", before),
+        ("after_in_parent", after_in_parent),
+        ("after_in_child", after_in_child),
+    ];
+    py.import("os")?.call_method("register_at_fork", (), Some(&hooks.into_py_dict(py)?))?;
+    Ok(())
+}
+
+thread_local! {
+    /// Of a thread that forks.
+    static MASK: Cell<Option<SignalMask>> = const { Cell::new(None) };
+}
+
+/// Ends a process that the application forked, and that comes out of the application: its client, and
+/// all others, are the worker's.
+pub(crate) fn end_if_forked() {
+    if !IS_FORKED.load(Ordering::Relaxed) {
+        return;
+    }
+    log::warn!(
+        "Process {}, forked by the application, ran on into the server, and is ended",
+        Pid::this()
+    );
+    Python::attach(|py| {
+        let exit = py.import("os").and_then(|os| os.call_method1("_exit", (1,)));
+        debug_assert!(exit.is_err(), "os._exit does not return");
+    });
+}
+
+/// Whether this process was forked from a worker by what runs in it.
+static IS_FORKED: AtomicBool = AtomicBool::new(false);
 
 /// Makes the thread raise an exception of this class before its next bytecode; `None` takes back
 /// one that it has not raised yet. `false`: no thread of this ident runs Python.

@@ -241,7 +241,10 @@ impl<L: RequestLog> Reactor<L> {
     /// Asks the poller, and says whether it told anything.
     fn poll(&mut self, patience: Option<Duration>) -> io::Result<bool> {
         self.context.poller.wait(&mut self.events, patience)?;
-        self.context.beat();
+        // The monitor does not speak for the application, which may hang.
+        if !self.vacant {
+            self.context.beat();
+        }
         self.now = Instant::now();
         self.polled = (!self.events.is_full()).then_some(self.now);
         let mut index = 0;

@@ -16,7 +16,7 @@ use rgunicorn_wsgi::{App, AppError, Exchange, Local, Peer, Request, Scheme, form
 
 use crate::client::Client;
 use crate::handler::{ConnectionError, Handler, Outcome};
-use crate::python::{raise_on_abort, spawn_thread};
+use crate::python::{end_if_forked, raise_on_abort, spawn_thread};
 use crate::variables::Variables;
 
 /// Calls a WSGI application, on the process's main thread, attached to Python for life.
@@ -72,6 +72,7 @@ impl Handler for WsgiHandler {
         };
         let mut variables = Variables::new(&self.logged);
         let (mut client, result) = self.app.call_observed(request, client, &mut variables);
+        end_if_forked();
         for (name, value) in variables.found() {
             client.note(name, value);
         }
@@ -138,6 +139,7 @@ impl Exchange for Client {
     }
 
     fn send_head(&mut self, head: &rgunicorn_wsgi::ResponseHead<'_>) -> io::Result<()> {
+        end_if_forked();
         let mut response = ResponseHead::new(head.status, head.headers);
         response.reason = head.reason;
         response.length = head.length;
@@ -145,10 +147,12 @@ impl Exchange for Client {
     }
 
     fn send_data(&mut self, data: &[u8]) -> io::Result<usize> {
+        end_if_forked();
         Ok(Self::send_data(self, data)?)
     }
 
     fn send_rest(&mut self, data: Bytes) -> io::Result<()> {
+        end_if_forked();
         Ok(Self::send_rest(self, data)?)
     }
 
