@@ -200,6 +200,10 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
             && self.milliseconds() < self.slow_until.load(Ordering::Relaxed);
         let now = reactor.now();
         self.lead.let_go(reactor, now, pass_on);
+        // The monitor may have led until now, and watched the poller only.
+        if !self.tick.is_armed() {
+            self.tick.arm(TICK);
+        }
     }
 
     /// Calls the application, and leads again unless somebody else does.

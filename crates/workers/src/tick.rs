@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -14,6 +15,8 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 /// wake-ups, and a request at a time costs two system calls but no change of thread.
 #[derive(Debug)]
 pub(crate) struct Tick {
+    /// It will fire, or has fired and nobody has taken note.
+    armed: AtomicBool,
     timer: TimerFd,
 }
 
@@ -24,11 +27,17 @@ pub(crate) const TICK: Duration = Duration::from_millis(1);
 impl Tick {
     pub(crate) fn new() -> io::Result<Self> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        Ok(Self { timer: TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)? })
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        Ok(Self { armed: AtomicBool::new(false), timer })
+    }
+
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed.load(Ordering::SeqCst)
     }
 
     /// Fires once, after this long.
     pub(crate) fn arm(&self, after: Duration) {
+        self.armed.store(true, Ordering::SeqCst);
         let once = Expiration::OneShot(TimeSpec::from_duration(after.max(Duration::from_nanos(1))));
         if let Err(error) = self.timer.set(once, TimerSetTimeFlags::empty()) {
             log::error!("cannot set a timer: {error}");
@@ -36,6 +45,7 @@ impl Tick {
     }
 
     pub(crate) fn disarm(&self) {
+        self.armed.store(false, Ordering::SeqCst);
         if let Err(error) = self.timer.unset() {
             log::error!("cannot unset a timer: {error}");
         }
@@ -44,7 +54,8 @@ impl Tick {
     /// Takes note that it fired, if it did.
     pub(crate) fn drain(&self) {
         match self.timer.wait() {
-            Ok(()) | Err(Errno::EAGAIN) => {}
+            Ok(()) => self.armed.store(false, Ordering::SeqCst),
+            Err(Errno::EAGAIN) => {}
             Err(error) => log::error!("cannot read a timer: {error}"),
         }
     }

@@ -97,9 +97,6 @@ impl<L: RequestLog> Reactor<L> {
             self.unread(job);
         }
         for _ in 0..self.ready.len() {
-            if !self.context.has_idle_sibling() {
-                return;
-            }
             let Some(token) = self.ready.pop_front() else { return };
             if self.hand_over(token) != Departure::Sent && self.is_waiting(token) {
                 self.ready.push_back(token);
@@ -119,9 +116,10 @@ impl<L: RequestLog> Reactor<L> {
         }
     }
 
-    /// Passes on what waits for a wake-up that this worker may have swallowed.
+    /// Takes what waits for a wake-up that this worker may have swallowed, to pass it on: the
+    /// kernel wakes one of those who wait, and tells the others nothing until something new comes.
     pub(super) fn pass_on_wakeups(&mut self) -> io::Result<()> {
-        if !self.context.has_idle_sibling() {
+        if !self.context.has_receivers() {
             return Ok(());
         }
         for listener in 0..self.process.listeners().len() {
