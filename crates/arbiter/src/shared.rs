@@ -93,7 +93,7 @@ impl Heartbeat {
     /// Beats: one relaxed store of the present time.
     pub fn beat(&self) {
         if !self.page.is_detached() {
-            self.page.slot(self.worker).beat.store(Moment::now().as_millis(), Ordering::Relaxed);
+            self.page.slot(self.worker).beat.store(Moment::coarse().as_millis(), Ordering::Relaxed);
         }
     }
 }

@@ -33,7 +33,7 @@ pub struct Record<'a> {
     /// What the handler told about the request, by [`Client::note`](crate::Client::note). Of a WSGI
     /// application: the variables of the environ that `WsgiHandler::log_environ` asks for.
     pub notes: &'a [Note],
-    /// When the handler was called.
+    /// When the handler was called, to within a few milliseconds.
     pub started: SystemTime,
     /// From then until the response lay with the kernel or in the connection's output buffer.
     pub duration: Duration,

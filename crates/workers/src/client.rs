@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,6 +14,7 @@ use rgunicorn_arbiter::Address;
 use rgunicorn_http1::{Connection, RequestHead, ResponseHead, error_response};
 
 use crate::access::{LoggedHeaders, Note};
+use crate::clock::wall_clock;
 use crate::context::Context;
 use crate::handler::ConnectionError;
 use crate::output::Output;
@@ -58,8 +59,6 @@ struct Inner {
     requests: u64,
     /// Body bytes of the current response.
     sent_bytes: u64,
-    /// When the handler was called, by both clocks: one look at the quicker one tells the time.
-    started: (SystemTime, Instant),
     /// Status of the current response, 100 to 599; 0 before its head.
     status: u16,
     socket: Arc<Socket>,
@@ -118,12 +117,10 @@ impl Client {
     /// [`ConnectionError::Response`]: a second head, or one that is not valid.
     pub fn send_head(&mut self, head: &ResponseHead<'_>) -> Result<(), ConnectionError> {
         let inner = &mut *self.inner;
-        let (started, clock) = inner.started;
-        let elapsed = clock.elapsed();
         if inner.context.is_closing() {
             inner.http.close_after_response();
         }
-        inner.http.send_response(head, started + elapsed, &mut inner.output.head)?;
+        inner.http.send_response(head, wall_clock(), &mut inner.output.head)?;
         inner.status = head.status;
         inner.sent_bytes = 0;
         if inner.context.options.log_response_headers {

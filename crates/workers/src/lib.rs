@@ -13,6 +13,7 @@ mod access;
 #[cfg_attr(not(test), expect(dead_code, reason = "nobody asks for stacks yet"))]
 mod backtrace;
 mod client;
+mod clock;
 mod context;
 mod handler;
 mod handoff;

@@ -209,7 +209,13 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
     /// Calls the application, and leads again unless somebody else does.
     fn answer(&self, thread: usize, job: Job) -> Option<Box<Reactor<L>>> {
         let (request, peer) = (&job.request, job.client.peer());
-        self.context.board.begin(thread, request.method(), request.target(), peer, Moment::now());
+        self.context.board.begin(
+            thread,
+            request.method(),
+            request.target(),
+            peer,
+            Moment::coarse(),
+        );
         let served = serve_one(&*self.handler, &*self.log, job);
         self.context.board.end(thread);
         self.context.beat();

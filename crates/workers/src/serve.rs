@@ -1,12 +1,13 @@
 //! One request, from the handler's call to the record of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use rgunicorn_http1::RequestHead;
 
 use crate::access::{Record, RequestLog};
 use crate::client::{Client, Next};
+use crate::clock::wall_clock;
 use crate::handler::{Handler, Outcome};
 use crate::poller::Token;
 
@@ -33,8 +34,8 @@ pub(crate) struct Served {
 /// nothing else.
 pub(crate) fn serve_one<H: Handler, L: RequestLog>(handler: &H, log: &L, job: Job) -> Served {
     let Job { mut client, request, token } = job;
-    let (started, clock) = (SystemTime::now(), Instant::now());
-    client.start((started, clock));
+    let (started, clock) = (wall_clock(), Instant::now());
+    client.start();
     let peer = client.peer();
     let outcome = catch_unwind(AssertUnwindSafe(|| handler.handle(&request, client)));
     let (client, last) = match outcome {

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use rgunicorn_arbiter::Address;
@@ -71,7 +70,6 @@ impl Client {
             progress: Progress::Between,
             requests: 0,
             sent_bytes: 0,
-            started: (SystemTime::now(), Instant::now()),
             status: 0,
             socket,
             token,
@@ -284,9 +282,8 @@ impl Client {
     }
 
     /// The handler is about to be called.
-    pub(crate) fn start(&mut self, now: (SystemTime, Instant)) {
+    pub(crate) fn start(&mut self) {
         self.inner.progress = Progress::Response;
-        self.inner.started = now;
     }
 
     /// Whether a finished response may wait for those of other requests that are ready.
