@@ -4,7 +4,9 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rgunicorn_tests::{
     Client, Finished, Launch, Response, Server, Signal, eventually, example, example_within, skip,
@@ -25,6 +27,33 @@ fn supervised_tcp_echoes_and_replaces_its_workers() {
     });
     assert_eq!(echo(address, "hello again"), "hello again");
     assert_eq!(server.stop(Signal::SIGTERM).code, Some(0));
+}
+
+#[test]
+fn job_queue_gives_each_job_to_one_worker_and_loses_none_in_a_reload() {
+    let server = example("job_queue", &["jobs"]);
+    server.wait_for_workers(4);
+    let (queue, home) = (server.path("jobs"), server.path("asker"));
+    let asker = UnixDatagram::bind(&home).unwrap();
+    asker.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut buffer = [0; 64];
+    let mut ask = |job: &str| {
+        asker.send_to(job.as_bytes(), &queue).unwrap();
+        let length = asker.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    assert_eq!(ask("8051"), "8051 = 83 * 97");
+    assert_eq!(ask("1000000007"), "1000000007 is prime");
+    assert_eq!(ask("zero"), "a job is a whole number from 2 on");
+    server.signal(Signal::SIGHUP);
+    for _ in 0..50 {
+        assert_eq!(ask("9"), "9 = 3 * 3");
+    }
+    server.wait_for("Reload completed.");
+    assert_eq!(ask("13"), "13 is prime");
+    let finished = server.stop(Signal::SIGTERM);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert!(!queue.exists());
 }
 
 #[test]

@@ -144,7 +144,9 @@ impl Listeners {
         let current =
             self.open.iter().filter(|listener| self.current.contains(listener.requested()));
         let urls: Vec<String> = current.map(|listener| listener.address().url(scheme)).collect();
-        log::info!(target: LOG, "Listening at: {} ({})", urls.join(","), std::process::id());
+        if !urls.is_empty() {
+            log::info!(target: LOG, "Listening at: {} ({})", urls.join(","), std::process::id());
+        }
     }
 
     /// Into the order of `current`, what is not in it last.
