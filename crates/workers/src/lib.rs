@@ -25,6 +25,7 @@ mod monitor;
 mod options;
 mod outbox;
 mod output;
+mod pace;
 mod pipe;
 mod poller;
 mod pool;

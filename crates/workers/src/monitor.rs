@@ -100,7 +100,6 @@ impl<H: Handler, L: RequestLog> Monitor<H, L> {
     /// The reactor has lain orphaned for a whole tick.
     fn step_in(&mut self, turn: u64) {
         let pool = &self.pool;
-        pool.note_slow_call();
         if pool.lead.call_follower() {
             self.stand_by();
             return;

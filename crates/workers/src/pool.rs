@@ -1,9 +1,8 @@
 //! The threads that call the application.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rgunicorn_arbiter::{Heartbeat, Moment};
 
@@ -12,6 +11,7 @@ use crate::client::Next;
 use crate::context::Context;
 use crate::handler::Handler;
 use crate::lead::Lead;
+use crate::pace::Pace;
 use crate::reactor::{Reactor, Turn};
 use crate::serve::{Job, Served, serve_one};
 use crate::tick::{TICK, Tick};
@@ -25,9 +25,8 @@ pub(crate) struct Pool<H, L> {
     handler: Arc<H>,
     pub(crate) lead: Lead<Reactor<L>, Served>,
     log: Arc<L>,
-    /// Until when calls count as slow, in milliseconds since `started`.
-    slow_until: AtomicU64,
-    started: Instant,
+    /// How long calls have taken lately.
+    pace: Pace,
     pub(crate) tick: Tick,
 }
 
@@ -37,9 +36,6 @@ enum Step<L> {
     Serve(Box<Job>),
     Stop,
 }
-
-/// For so long after a slow call the next ones are taken to be slow.
-const MEMORY: Duration = Duration::from_millis(200);
 
 /// How often the main thread of several shows that the interpreter lives, at least.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
@@ -55,8 +51,7 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
             handler,
             lead: Lead::new(),
             log,
-            slow_until: AtomicU64::new(0),
-            started: Instant::now(),
+            pace: Pace::default(),
             tick: Tick::new()?,
         })
     }
@@ -106,18 +101,9 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
         self.stop();
     }
 
-    /// An application call has lasted longer than a tick.
-    pub(crate) fn note_slow_call(&self) {
-        self.slow_until.store(self.milliseconds() + millis(MEMORY), Ordering::Relaxed);
-    }
-
     fn stop(&self) {
         self.lead.stop();
         self.tick.arm(Duration::ZERO);
-    }
-
-    fn milliseconds(&self) -> u64 {
-        millis(self.started.elapsed())
     }
 
     fn follow(&self) -> Option<Box<Reactor<L>>> {
@@ -196,8 +182,7 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
     }
 
     fn let_go(&self, reactor: Box<Reactor<L>>) {
-        let pass_on = self.context.options.threads.is_some()
-            && self.milliseconds() < self.slow_until.load(Ordering::Relaxed);
+        let pass_on = self.context.options.threads.is_some() && self.pace.is_slow();
         let now = reactor.now();
         self.lead.let_go(reactor, now, pass_on);
         // The monitor may have led until now, and watched the poller only.
@@ -217,6 +202,7 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
             Moment::coarse(),
         );
         let served = serve_one(&*self.handler, &*self.log, job);
+        self.pace.record(served.duration);
         self.context.board.end(thread);
         self.context.beat();
         let socket = served.client.as_ref().and_then(|(client, next)| {
@@ -236,8 +222,4 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
         }
         self.follow()
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -45,6 +45,9 @@ const READ_BUFFER_BYTES: usize = 256 << 10;
 /// What an output buffer starts with.
 const WRITE_BUFFER_BYTES: usize = 32 << 10;
 
+/// How long those at the door wait, at most, to get into a queue that never empties.
+const DOOR_INTERVAL: Duration = Duration::from_millis(10);
+
 /// While the application has connections, their deadlines are not known here yet.
 const AWAY_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -67,6 +70,8 @@ pub(crate) struct Reactor<L> {
     /// Requests so far, whatever became of them.
     handled: u64,
     incoming: Incoming,
+    /// When the poller was last asked about those at the door.
+    door_seen: Instant,
     life: Life,
     listening: bool,
     log: Arc<L>,
@@ -126,6 +131,7 @@ impl<L: RequestLog> Reactor<L> {
             events: Events::with_capacity(256),
             handled: 0,
             incoming: Incoming::default(),
+            door_seen: Instant::now(),
             life: Life::Running,
             listening: false,
             log,
@@ -167,6 +173,7 @@ impl<L: RequestLog> Reactor<L> {
             return Ok(Turn::Over);
         }
         self.end_vacancy()?;
+        self.look_at_door()?;
         if let Some(job) = self.next_request() {
             return Ok(Turn::Serve(Box::new(job)));
         }
@@ -187,6 +194,20 @@ impl<L: RequestLog> Reactor<L> {
         let more = self.poll(Some(Duration::ZERO))?;
         self.spread();
         Ok(if more { Turn::More } else { Turn::Idle })
+    }
+
+    /// A worker whose queue never empties takes those at the door in turn with the others.
+    fn look_at_door(&mut self) -> io::Result<()> {
+        let is_long_ago = self.now.saturating_duration_since(self.door_seen) >= DOOR_INTERVAL;
+        if !self.listening || self.ready.is_empty() || !is_long_ago {
+            return Ok(());
+        }
+        self.poll(Some(Duration::ZERO))?;
+        let Incoming { connections, mail } = std::mem::take(&mut self.incoming);
+        if mail {
+            self.enqueue_mail()?;
+        }
+        if connections { self.enqueue_incoming() } else { Ok(()) }
     }
 
     /// Those at the door, one from each: whatever waits behind it may be a sibling's.
@@ -247,6 +268,9 @@ impl<L: RequestLog> Reactor<L> {
         }
         self.now = Instant::now();
         self.polled = (!self.events.is_full()).then_some(self.now);
+        if self.listening {
+            self.door_seen = self.now;
+        }
         let mut index = 0;
         while let Some(token) = self.events.token(index) {
             index += 1;

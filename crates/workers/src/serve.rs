@@ -1,7 +1,7 @@
 //! One request, from the handler's call to the record of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rgunicorn_http1::RequestHead;
 
@@ -24,6 +24,7 @@ pub(crate) struct Job {
 pub(crate) struct Served {
     /// The connection and what is to become of it; `None` when it is gone.
     pub(crate) client: Option<(Client, Next)>,
+    pub(crate) duration: Duration,
     pub(crate) finished: Instant,
     /// The worker is to end.
     pub(crate) last: bool,
@@ -77,5 +78,5 @@ pub(crate) fn serve_one<H: Handler, L: RequestLog>(handler: &H, log: &L, job: Jo
             }
         }
     });
-    Served { client, finished, last, token }
+    Served { client, duration, finished, last, token }
 }

@@ -48,9 +48,8 @@ impl<L: RequestLog> Reactor<L> {
 
     /// Takes connections until one of them brings a complete request.
     pub(super) fn accept_incoming(&mut self) -> io::Result<Option<Job>> {
-        let accepts = if self.process.workers() > 1 { 1 } else { ACCEPTS_PER_TURN };
         for listener in 0..self.process.listeners().len() {
-            for _ in 0..accepts {
+            for _ in 0..self.accepts_per_turn() {
                 if !self.listening {
                     return Ok(None);
                 }
@@ -64,6 +63,24 @@ impl<L: RequestLog> Reactor<L> {
             }
         }
         Ok(None)
+    }
+
+    /// Lets those in who wait, behind all who are here.
+    pub(super) fn enqueue_incoming(&mut self) -> io::Result<()> {
+        for listener in 0..self.process.listeners().len() {
+            for _ in 0..self.accepts_per_turn() {
+                if !self.listening {
+                    return Ok(());
+                }
+                let Some(token) = self.accept(listener)? else { break };
+                self.enqueue(token);
+            }
+        }
+        Ok(())
+    }
+
+    fn accepts_per_turn(&self) -> usize {
+        if self.process.workers() > 1 { 1 } else { ACCEPTS_PER_TURN }
     }
 
     /// Accepts one connection, which is then to be heard. `None`: nobody is waiting.

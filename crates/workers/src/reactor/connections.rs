@@ -152,7 +152,7 @@ impl<L: RequestLog> Reactor<L> {
 
     /// Takes a connection back from the application.
     pub(crate) fn welcome(&mut self, served: Served) {
-        let Served { client, finished, last, token } = served;
+        let Served { client, finished, last, token, .. } = served;
         self.away -= 1;
         self.now = self.now.max(finished);
         if last {

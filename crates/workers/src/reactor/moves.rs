@@ -128,10 +128,7 @@ impl<L: RequestLog> Reactor<L> {
                 self.enqueue(token);
             }
         }
-        if let Some(token) = self.collect()? {
-            self.enqueue(token);
-        }
-        Ok(())
+        self.enqueue_mail()
     }
 
     /// Takes a connection that a sibling left, which is then to be heard.
@@ -146,6 +143,14 @@ impl<L: RequestLog> Reactor<L> {
     pub(super) fn welcome_mail(&mut self) -> io::Result<Option<Job>> {
         let Some(token) = self.collect()? else { return Ok(None) };
         Ok(self.hear(token))
+    }
+
+    /// The same, behind all who are here already.
+    pub(super) fn enqueue_mail(&mut self) -> io::Result<()> {
+        if let Some(token) = self.collect()? {
+            self.enqueue(token);
+        }
+        Ok(())
     }
 
     fn board_passenger(&mut self, stream: Stream, passenger: Passenger) -> Token {
