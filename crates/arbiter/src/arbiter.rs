@@ -3,11 +3,13 @@
 mod child;
 mod kin;
 mod listeners;
+mod logging;
 mod master;
 mod orphans;
 
 use self::kin::Kin;
 use self::listeners::Listeners;
+use self::logging::{log_hook, log_report};
 use self::master::{Master, Possessions};
 use crate::fork::ignore_broken_pipes;
 use crate::pidfile::Pidfiles;
@@ -91,10 +93,7 @@ impl<H: Hooks, F: Forker> Arbiter<H, F> {
     pub fn run(mut self, worker: impl Worker) -> Result<Exit, Error> {
         master::check(&self.options)?;
         ignore_broken_pipes()?;
-        master::log_hook(
-            "nworkers_changed",
-            self.hooks.nworkers_changed(self.options.plan.workers, None),
-        );
+        log_hook("nworkers_changed", self.hooks.nworkers_changed(self.options.plan.workers, None));
         let mut signals = Signals::new(Signals::ARBITER)?;
         let kin = Kin::find()?;
         let inherited_mailbox = inherit::mailbox()?;
@@ -103,7 +102,7 @@ impl<H: Hooks, F: Forker> Arbiter<H, F> {
         let Some(mut listeners) =
             Listeners::open(&self.options, inherit::sockets()?, &mut signals)?
         else {
-            master::log(&Report::ShuttingDown(Halt::Asked));
+            log_report(&Report::ShuttingDown(Halt::Asked));
             return Ok(Exit::of_arbiter(Halt::Asked));
         };
         listeners.share(kin.predecessor().is_some());

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::master::log_hook;
+use super::logging::log_hook;
 use crate::error::Chain;
 use crate::fork::SignalMask;
 use crate::privileges::Privileges;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use socket2::Socket;
 
-use super::master;
+use super::logging::log_report;
 use crate::inherit::Sockets;
 use crate::poll::wait_readable;
 use crate::signals::Signals;
@@ -213,7 +213,7 @@ fn stop_asked_within(delay: Duration, signals: &mut Signals) -> io::Result<bool>
         wait_readable([signals.as_fd()], Some(remaining))?;
         for signal in signals.pending().filter_map(Signal::from_number) {
             if matches!(signal, Signal::Int | Signal::Quit | Signal::Term) {
-                master::log(&Report::Handling(signal));
+                log_report(&Report::Handling(signal));
                 return Ok(true);
             }
         }

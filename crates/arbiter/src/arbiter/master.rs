@@ -1,25 +1,27 @@
 //! The loop of the process that supervises.
 
+mod reload;
+mod sources;
 mod upgrade;
+mod workers;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal as Number, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
+use self::workers::Known;
+pub(super) use self::workers::how_ended;
 use super::child::Child;
 use super::kin::Kin;
 use super::listeners::Listeners;
+use super::logging::{log_at, log_hook, log_report};
 use super::orphans::Orphans;
-use crate::error::Chain;
 use crate::fork::SignalMask;
 use crate::inherit;
 use crate::notify::Notifier;
@@ -29,9 +31,8 @@ use crate::poll::wait_readable;
 use crate::shared::SharedPage;
 use crate::signals::Signals;
 use crate::{
-    Action, Command, Error, Event, Exit, ExitStatus, Fork, Forker, Halt, Handle, HookError, Hooks,
-    LOG, LOG_CRITICAL, Mailbox, Moment, Options, Pid, Report, Severity, Signal, Source, Supervisor,
-    Worker, WorkerId, WorkerInfo, WorkerStatus,
+    Action, Command, Error, Event, Exit, Fork, Forker, Halt, Hooks, LOG, Mailbox, Moment, Options,
+    Pid, Report, Signal, Source, Supervisor, Worker, WorkerId, WorkerInfo,
 };
 
 #[derive(Debug)]
@@ -73,14 +74,6 @@ pub(super) struct Possessions {
     /// That of the arbiter before.
     pub(super) mailbox: Option<Mailbox>,
     pub(super) sources: Vec<Box<dyn Source>>,
-}
-
-/// A worker whose process has not been reaped.
-#[derive(Debug)]
-struct Known {
-    info: WorkerInfo,
-    is_ready: bool,
-    asked_to_retire: bool,
 }
 
 #[derive(Debug)]
@@ -188,29 +181,6 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         }
     }
 
-    fn serve_sources(&mut self, readable: &[bool]) {
-        let mut sources = std::mem::take(&mut self.sources).into_iter();
-        for is_readable in readable {
-            let Some(mut source) = sources.next() else { break };
-            let served = if *is_readable { self.serve_source(&mut *source) } else { Ok(()) };
-            match served {
-                Ok(()) => self.sources.push(source),
-                Err(error) => log::error!(target: LOG, "{source:?} is given up: {error}"),
-            }
-        }
-        self.sources.extend(sources);
-    }
-
-    fn serve_source(&mut self, source: &mut dyn Source) -> io::Result<()> {
-        let workers = self.workers.values().map(|worker| worker.status(&self.page)).collect();
-        let mut handle = Handle { workers, asked: Vec::new() };
-        let served = source.ready(&mut handle);
-        for signal in handle.asked {
-            self.supervisor.handle_event(Event::Signal(signal), Moment::now());
-        }
-        served
-    }
-
     fn perform(&mut self, action: Action) -> Option<Ending> {
         match action {
             Action::CloseListeners { graceful } => self.listeners.close(graceful),
@@ -259,21 +229,6 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         }
     }
 
-    fn measure(&mut self, worker: WorkerId, pid: Pid, limit_bytes: u64) {
-        match self.options.memory_kind.measure(pid, limit_bytes) {
-            Ok(bytes) => {
-                let event = Event::Measured { worker, bytes };
-                self.supervisor.handle_event(event, Moment::now());
-            }
-            Err(error) if !self.is_blind => {
-                self.is_blind = true;
-                log::warn!(target: LOG, "max_worker_memory has no effect while it cannot be read \
-                    how much worker (pid:{pid}) takes: {error}");
-            }
-            Err(_) => {}
-        }
-    }
-
     fn fork(&mut self, worker: WorkerId, age: u64) -> Option<Ending> {
         let mut info = WorkerInfo { id: worker, pid: None, age };
         log_hook("pre_fork", self.hooks.pre_fork(&info));
@@ -284,7 +239,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             Ok((Fork::Child, mask)) => return Some(Ending::Forked(info, mask)),
             Ok((Fork::Parent { child: pid }, _)) => {
                 info.pid = Some(pid);
-                self.workers.insert(pid, Known { info, is_ready: false, asked_to_retire: false });
+                self.workers.insert(pid, Known::new(info));
                 Event::Forked { worker, pid }
             }
             Err(error) => Event::ForkFailed { worker, error },
@@ -315,50 +270,8 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         if report.names_master() && self.kin.predecessor().is_some() {
             log_at(report.severity(), format_args!("{report}.2"));
         } else {
-            log(report);
+            log_report(report);
         }
-    }
-
-    fn reload(&mut self) {
-        let event = match self.read_anew() {
-            Ok(()) => {
-                log_hook("on_reload", self.hooks.on_reload());
-                Event::Reloaded(self.options.plan.clone())
-            }
-            Err(cause) => {
-                log::error!(target: LOG, "Reload abandoned: {cause}");
-                Event::ReloadFailed
-            }
-        };
-        self.supervisor.handle_event(event, Moment::now());
-    }
-
-    fn read_anew(&mut self) -> Result<(), String> {
-        let options = match self.worker.reload() {
-            Ok(Some(options)) => options,
-            Ok(None) => self.options.clone(),
-            Err(error) => return Err(Chain(&error).to_string()),
-        };
-        if let Err(error) = self.prepare(&options) {
-            self.worker.reload_abandoned();
-            return Err(Chain(&error).to_string());
-        }
-        self.previous = Some(std::mem::replace(&mut self.options, options));
-        Ok(())
-    }
-
-    /// All that new workers need, or nothing.
-    fn prepare(&mut self, options: &Options) -> Result<(), Error> {
-        check(options)?;
-        let moves = self.listeners.rebind(options)?;
-        if let Err(error) = self.pidfiles.replace(options.pidfile.as_deref()) {
-            self.listeners.restore_previous();
-            return Err(error.into());
-        }
-        if moves {
-            self.listeners.log(options.scheme);
-        }
-        Ok(())
     }
 
     fn receive_signals(&mut self) {
@@ -370,73 +283,6 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
                 self.reap();
             } else if let Some(signal) = Signal::from_number(number) {
                 self.supervisor.handle_event(Event::Signal(signal), Moment::now());
-            }
-        }
-    }
-
-    /// The bytes only wake; the page says who.
-    fn receive_news(&mut self) {
-        let mut bytes = [0; 64];
-        while let Ok(1..) | Err(Errno::EINTR) = nix::unistd::read(&self.notify.read, &mut bytes) {}
-        for worker in self.workers.values_mut() {
-            worker.note_news(&self.page, &mut self.supervisor);
-        }
-    }
-
-    /// One SIGCHLD may stand for many. Only who is known is waited for: `waitpid(-1)` would take the
-    /// children of hooks from those who wait for them.
-    fn reap(&mut self) {
-        let pids: Vec<Pid> = self.workers.keys().copied().chain(self.kin.successor).collect();
-        for pid in &pids {
-            if let Some(status) = wait_for(*pid) {
-                self.ended(*pid, status);
-            }
-        }
-        self.orphans.look(|pid| pids.contains(&pid), Moment::now());
-    }
-
-    fn reap_orphans(&mut self) {
-        for (pid, status) in self.orphans.reap(Moment::now()) {
-            self.ended(pid, status);
-        }
-    }
-
-    fn ended(&mut self, pid: Pid, status: ExitStatus) {
-        if self.kin.successor == Some(pid) {
-            self.kin.successor = None;
-        }
-        let known = self.workers.remove(&pid);
-        if let Some(mut worker) = known {
-            worker.note_news(&self.page, &mut self.supervisor);
-            self.page.clear_ready(worker.info.id);
-            log_hook("child_exit", self.hooks.child_exit(&worker.info, status));
-        }
-        let out_of_memory = match status {
-            ExitStatus::Signaled(SIGKILL) => self.oom.explains_a_death(),
-            ExitStatus::Exited(_) | ExitStatus::Signaled(_) => Some(false),
-        };
-        let event = Event::Exited { pid, status, out_of_memory };
-        self.supervisor.handle_event(event, Moment::now());
-    }
-}
-
-impl Known {
-    fn status<'a>(&'a self, page: &'a SharedPage) -> WorkerStatus<'a> {
-        let Self { info, is_ready, .. } = self;
-        let (last_beat, words) = (page.last_beat(info.id), page.words(info.id));
-        WorkerStatus { info, is_ready: *is_ready, last_beat, words }
-    }
-
-    fn note_news(&mut self, page: &SharedPage, supervisor: &mut Supervisor) {
-        if !self.is_ready && page.is_ready(self.info.id) {
-            self.is_ready = true;
-            supervisor.handle_event(Event::Ready { worker: self.info.id }, Moment::now());
-        }
-        if let Some(reason) = page.retire_reason(self.info.id) {
-            if self.is_ready && !self.asked_to_retire {
-                self.asked_to_retire = true;
-                let worker = self.info.id;
-                supervisor.handle_event(Event::RetireAsked { worker, reason }, Moment::now());
             }
         }
     }
@@ -458,26 +304,6 @@ pub(super) fn check(options: &Options) -> Result<(), Error> {
     }
 }
 
-pub(super) fn log(report: &Report) {
-    log_at(report.severity(), format_args!("{report}"));
-}
-
-fn log_at(severity: Severity, message: fmt::Arguments<'_>) {
-    match severity {
-        Severity::Debug => log::debug!(target: LOG, "{message}"),
-        Severity::Info => log::info!(target: LOG, "{message}"),
-        Severity::Warning => log::warn!(target: LOG, "{message}"),
-        Severity::Error => log::error!(target: LOG, "{message}"),
-        Severity::Critical => log::error!(target: LOG_CRITICAL, "{message}"),
-    }
-}
-
-pub(super) fn log_hook(name: &str, result: Result<(), HookError>) {
-    if let Err(error) = result {
-        log::error!(target: LOG, "{name}: {}", Chain(&error));
-    }
-}
-
 fn number(command: Command) -> Number {
     match command {
         Command::Abort => Number::SIGABRT,
@@ -487,24 +313,4 @@ fn number(command: Command) -> Number {
     }
 }
 
-fn wait_for(pid: Pid) -> Option<ExitStatus> {
-    match waitpid(nix::unistd::Pid::from(pid), Some(WaitPidFlag::WNOHANG)) {
-        Ok(status) => how_ended(status).map(|(_, status)| status),
-        // A hook waited for it, or nix knows no name for the signal: gone, but how is unknown.
-        Err(_) => Some(ExitStatus::FAILED),
-    }
-}
-
-pub(super) fn how_ended(status: WaitStatus) -> Option<(Pid, ExitStatus)> {
-    match status {
-        WaitStatus::Exited(pid, code) => Some((pid.into(), ExitStatus::Exited(code))),
-        WaitStatus::Signaled(pid, signal, _) => {
-            Some((pid.into(), ExitStatus::Signaled(signal as i32)))
-        }
-        // Stopped and traced processes are not ended.
-        _ => None,
-    }
-}
-
-const SIGKILL: i32 = Number::SIGKILL as i32;
 const WAIT_RETRY_DELAY: Duration = Duration::from_millis(100);

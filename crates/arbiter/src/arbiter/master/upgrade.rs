@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::{Ending, Master, log_hook};
+use super::{Ending, Master};
+use crate::arbiter::logging::log_hook;
 use crate::error::Chain;
 use crate::fork::SignalMask;
 use crate::{Event, Exit, ExitStatus, Fork, Forker, Hooks, LOG, Moment, Worker, inherit};
