@@ -25,6 +25,7 @@ impl<L: RequestLog> Reactor<L> {
         }
         self.flush_outbox();
         self.poll(Some(Duration::ZERO))?;
+        self.end_overdue();
         self.hear_unfinished();
         self.relieve();
         self.hand_over_in_drain()?;
@@ -35,6 +36,8 @@ impl<L: RequestLog> Reactor<L> {
         if let Some(polled) = self.polled.take() {
             self.expire(polled);
         }
+        // Nobody is accepted before an application thread leads; it does so then in any case.
+        self.resume = self.resume.filter(|at| *at > self.now);
         Ok(())
     }
 
