@@ -156,6 +156,9 @@ impl WorkerProcess {
             RetireReason::MaxRequests => {
                 log::info!(target: LOG, "Autorestarting worker after current request.");
             }
+            RetireReason::RequestTimeout => {
+                log::warn!(target: LOG, "Autorestarting worker: a request cannot be ended.");
+            }
         }
         self.link.page.set_retire(self.id, reason);
         self.link.wake_arbiter()

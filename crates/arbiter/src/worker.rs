@@ -83,6 +83,8 @@ pub enum Command {
 pub enum RetireReason {
     /// It has handled as many requests as it was to.
     MaxRequests,
+    /// A request takes longer than it may, and cannot be ended.
+    RequestTimeout,
 }
 
 impl RetireReason {
@@ -90,11 +92,12 @@ impl RetireReason {
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::MaxRequests => 1,
+            Self::RequestTimeout => 2,
         }
     }
 
     pub(crate) fn from_code(code: u8) -> Option<Self> {
-        [Self::MaxRequests].into_iter().find(|reason| reason.code() == code)
+        [Self::MaxRequests, Self::RequestTimeout].into_iter().find(|reason| reason.code() == code)
     }
 }
 
@@ -103,6 +106,7 @@ impl fmt::Display for RetireReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::MaxRequests => "max_requests",
+            Self::RequestTimeout => "request_timeout",
         })
     }
 }

@@ -17,6 +17,7 @@ use crate::access::{LoggedHeaders, Note};
 use crate::clock::wall_clock;
 use crate::context::Context;
 use crate::handler::ConnectionError;
+use crate::inflight::Flight;
 use crate::output::Output;
 use crate::poller::Token;
 use crate::socket::Socket;
@@ -44,6 +45,8 @@ struct Inner {
     defers: bool,
     /// Some of what this connection sends may lie in the outbox.
     deferred: bool,
+    /// What others see of the current request, if it has a deadline.
+    flight: Option<Arc<Flight>>,
     /// The request whose body is under way.
     head: Option<RequestHead>,
     http: Connection,
@@ -102,6 +105,7 @@ impl Client {
     /// # Errors
     /// The temporary file of a large body cannot be read.
     pub fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.check_time()?;
         self.inner.body.read(buffer)
     }
 
@@ -115,12 +119,14 @@ impl Client {
     ///
     /// # Errors
     /// [`ConnectionError::Response`]: a second head, or one that is not valid.
+    /// [`ConnectionError::Expired`], here and below: the request has taken too long.
     pub fn send_head(&mut self, head: &ResponseHead<'_>) -> Result<(), ConnectionError> {
         let inner = &mut *self.inner;
         if inner.context.is_closing() {
             inner.http.close_after_response();
         }
         inner.http.send_response(head, wall_clock(), &mut inner.output.head)?;
+        inner.begin_response()?;
         inner.status = head.status;
         inner.sent_bytes = 0;
         if inner.context.options.log_response_headers {
@@ -143,6 +149,7 @@ impl Client {
         if data.is_empty() {
             return Ok(0);
         }
+        inner.check_time()?;
         let limit_memory = inner.context.options.response_buffer_size;
         if inner.output.is_behind(limit_memory) {
             inner.flush()?;
@@ -188,6 +195,7 @@ impl Client {
         if data.is_empty() {
             return Ok(());
         }
+        inner.check_time()?;
         let chunk = inner.http.send_data(data.len() as u64)?;
         inner.sent_bytes += data.len() as u64;
         if chunk.writes_body() {
@@ -212,6 +220,7 @@ impl Client {
         if length == 0 {
             return Ok(0);
         }
+        inner.check_time()?;
         let chunk = inner.http.send_data(length)?;
         inner.sent_bytes += length;
         if chunk.writes_body() {
@@ -227,7 +236,7 @@ impl Client {
     pub fn send_error(&mut self, status: u16, message: &str) {
         let inner = &mut *self.inner;
         inner.progress = Progress::Truncated;
-        if inner.status == 0 {
+        if inner.status == 0 && inner.begin_response().is_ok() {
             inner.status = status;
             inner.output.head.extend_from_slice(&error_response(status, message));
         }
@@ -242,12 +251,13 @@ impl Client {
     /// Blocks until more data can be taken.
     ///
     /// # Errors
-    /// `TimedOut`: the reader took nothing for `write_timeout`. `Interrupted`: a signal arrived,
+    /// `TimedOut`: the reader took nothing for `write_timeout`, or the request has taken too long. `Interrupted`: a signal arrived,
     /// whose handler may want to run before the next wait. Others: the client is gone.
     pub fn wait(&mut self) -> io::Result<()> {
         let inner = &mut *self.inner;
         let deadline = Instant::now() + inner.context.options.write_timeout;
         loop {
+            inner.check_time()?;
             inner.context.beat();
             let remaining = deadline.saturating_duration_since(Instant::now());
             if remaining.is_zero() {
@@ -266,6 +276,21 @@ impl Client {
 }
 
 impl Inner {
+    /// From here on the response is the handler's, unless time is up.
+    fn begin_response(&self) -> Result<(), ConnectionError> {
+        match &self.flight {
+            Some(flight) if !flight.begin_response() => Err(ConnectionError::Expired),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_time(&self) -> Result<(), ConnectionError> {
+        match &self.flight {
+            Some(flight) if flight.is_expired() => Err(ConnectionError::Expired),
+            _ => Ok(()),
+        }
+    }
+
     /// Sends what is there, as far as the socket takes it.
     fn flush(&mut self) -> io::Result<()> {
         self.catch_up()?;

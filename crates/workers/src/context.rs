@@ -1,6 +1,7 @@
 //! What every connection of a worker shares.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
@@ -8,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use rgunicorn_arbiter::{Address, Heartbeat, Mailbox, WorkerProcess};
 
+use crate::inflight::InFlight;
 use crate::options::Options;
 use crate::outbox::Outbox;
 use crate::poller::Poller;
@@ -26,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) board: Scoreboard,
     /// The worker stops.
     draining: AtomicBool,
+    /// The requests that the application has, if there is a `request_timeout`.
+    pub(crate) in_flight: Option<InFlight>,
     /// Wakes whoever sleeps in the poller.
     pub(crate) kick: EventFd,
     /// The addresses that the listeners are bound to, in their order.
@@ -48,11 +52,13 @@ impl Context {
     ) -> io::Result<Self> {
         let listeners = process.listeners().iter();
         let spools = Spools::new(options.request_buffer_size, options.tmp_upload_dir.clone());
+        let threads = options.threads.map_or(1, NonZeroUsize::get);
         Ok(Self {
             asleep: AtomicBool::new(false),
             beat: options.threads.is_none().then(|| process.heartbeat()),
             board: Scoreboard::new(process.words()),
             draining: AtomicBool::new(false),
+            in_flight: options.request_timeout.map(|limit| InFlight::new(limit, threads)),
             kick: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             locals: listeners.map(|listener| Arc::new(listener.address().clone())).collect(),
             // Without room for the scoreboard nobody would know who lives and takes what is sent.

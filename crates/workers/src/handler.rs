@@ -1,9 +1,11 @@
 //! What answers requests.
 
 use std::io;
+use std::time::Duration;
 
 use rgunicorn_http1::{RequestHead, SendError};
 
+use crate::call::Interrupter;
 use crate::client::Client;
 
 /// Answers requests: a WSGI application is one, a Rust type can be another.
@@ -38,6 +40,15 @@ pub trait Handler: Send + Sync + 'static {
         wait();
     }
 
+    /// What ends calls on this thread that take longer than `limit`, the worker's
+    /// [`request_timeout`](crate::Options::request_timeout); asked once on each thread that calls
+    /// [`handle`](Self::handle), if there is a limit. Without one the handler learns from
+    /// [`ConnectionError::Expired`].
+    fn interrupter(&self, limit: Duration) -> Option<Box<dyn Interrupter>> {
+        let _ = limit;
+        None
+    }
+
     /// Called after each such wait, on the process's main thread: here an interpreter runs the
     /// signal handlers that became pending meanwhile.
     fn woken(&self) {}
@@ -57,6 +68,10 @@ pub enum Outcome {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
+    /// The request has taken longer than [`Options::request_timeout`](crate::Options::request_timeout),
+    /// and its client was answered without the handler.
+    #[error("the request has run out of time")]
+    Expired,
     /// The client is gone, or took no byte within the write timeout.
     #[error("the connection failed")]
     Io(#[from] io::Error),
@@ -68,6 +83,7 @@ pub enum ConnectionError {
 impl From<ConnectionError> for io::Error {
     fn from(error: ConnectionError) -> Self {
         match error {
+            ConnectionError::Expired => Self::new(io::ErrorKind::TimedOut, error),
             ConnectionError::Io(error) => error,
             ConnectionError::Response(error) => Self::new(io::ErrorKind::InvalidInput, error),
         }

@@ -1,5 +1,6 @@
 //! Ends a request that takes too long, by an exception in the midst of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::exceptions::PyBaseException;
@@ -7,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyType};
 use pyo3::{PyErr, intern};
 
+use crate::call::{Call, Interrupter};
 use crate::python::set_async_exception;
 
 /// Raises `rgunicorn.RequestTimeout` in application threads.
@@ -56,6 +58,38 @@ impl Interrupt {
     /// Is this the exception that was raised?
     pub(crate) fn is_cause(&self, py: Python<'_>, error: &PyErr) -> bool {
         error.is_instance(py, self.request_timeout.bind(py))
+    }
+}
+
+/// Raises it in one thread.
+#[derive(Debug)]
+pub(crate) struct ThreadInterrupter {
+    ident: u64,
+    interrupt: Arc<Interrupt>,
+}
+
+impl ThreadInterrupter {
+    /// For the current thread.
+    ///
+    /// # Errors
+    /// Python cannot tell which one it is.
+    pub(crate) fn new(py: Python<'_>, interrupt: Arc<Interrupt>) -> PyResult<Self> {
+        Ok(Self { ident: current_ident(py)?, interrupt })
+    }
+}
+
+impl Interrupter for ThreadInterrupter {
+    fn interrupt(&self, call: &Call) {
+        // Attached first and held then: nobody who holds a call waits for the interpreter.
+        Python::attach(|py| {
+            if let Some(_hold) = call.hold() {
+                self.interrupt.raise_in_thread(py, self.ident);
+            }
+        });
+    }
+
+    fn withdraw(&self) {
+        Python::attach(|py| Interrupt::withdraw(py, self.ident));
     }
 }
 

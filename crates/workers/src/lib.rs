@@ -12,13 +12,14 @@ mod access;
 #[cfg(feature = "wsgi")]
 #[cfg_attr(not(test), expect(dead_code, reason = "nobody asks for stacks yet"))]
 mod backtrace;
+mod call;
 mod client;
 mod clock;
 mod context;
 mod handler;
 mod handoff;
+mod inflight;
 #[cfg(feature = "wsgi")]
-#[cfg_attr(not(test), expect(dead_code, reason = "nobody looks at the clock yet"))]
 mod interrupt;
 mod lead;
 mod monitor;
@@ -47,6 +48,7 @@ mod variables;
 mod wsgi;
 
 pub use access::{Record, RequestLog};
+pub use call::{Call, Hold, Interrupter};
 pub use client::Client;
 pub use handler::{ConnectionError, Handler, Outcome};
 pub use options::Options;

@@ -112,6 +112,10 @@ impl<H: Handler, L: RequestLog> Monitor<H, L> {
             pool.fail(error);
             return;
         }
+        if reactor.is_finished() {
+            // Only calls are left that nobody waits for.
+            pool.stop();
+        }
         self.watch = if reactor.has_ready() {
             pool.tick.arm(TICK);
             Watch::Tick

@@ -46,6 +46,14 @@ pub struct Options {
     /// Bodies up to this many bytes wait in memory, larger ones in an unlinked file.
     /// Default 1 MiB.
     pub request_buffer_size: usize,
+    /// How long the handler may work on one request. Then the client gets a 504 if the response has
+    /// not begun, and sees its connection cut if it has; whatever the handler does to its
+    /// [`Client`](crate::Client) fails with
+    /// [`ConnectionError::Expired`](crate::ConnectionError::Expired), and its
+    /// [`Interrupter`](crate::Interrupter) is to end the call. A thread that does not come back, for
+    /// as long again and at least 5 s, makes the worker ask for its successor. Default `None`:
+    /// without limit.
+    pub request_timeout: Option<Duration>,
     /// Bytes of a streamed response that wait for a slow reader in memory; more wait in an unlinked
     /// file. Default 128 KiB.
     pub response_buffer_size: usize,
@@ -91,6 +99,7 @@ impl Default for Options {
             log_response_headers: false,
             max_requests: None,
             request_buffer_size: 1 << 20,
+            request_timeout: None,
             response_buffer_size: 128 << 10,
             response_spool_size: 1 << 30,
             threads: None,

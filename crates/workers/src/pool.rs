@@ -60,6 +60,11 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
     ///
     /// `thread` is its number among the worker's, from 0.
     pub(crate) fn run(&self, thread: usize) {
+        if let Some(in_flight) = &self.context.in_flight {
+            if let Some(seat) = in_flight.seat(thread) {
+                seat.occupy(self.handler.interrupter(in_flight.limit()));
+            }
+        }
         let mut lead = self.follow();
         while let Some(reactor) = lead {
             let Some(job) = self.next_job(reactor) else { return };
@@ -101,7 +106,7 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
         self.stop();
     }
 
-    fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.lead.stop();
         self.tick.arm(Duration::ZERO);
     }
@@ -193,6 +198,7 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
 
     /// Calls the application, and leads again unless somebody else does.
     fn answer(&self, thread: usize, job: Job) -> Option<Box<Reactor<L>>> {
+        let seat = self.context.in_flight.as_ref().map(|in_flight| (in_flight, thread));
         let (request, peer) = (&job.request, job.client.peer());
         self.context.board.begin(
             thread,
@@ -201,7 +207,7 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
             peer,
             Moment::coarse(),
         );
-        let served = serve_one(&*self.handler, &*self.log, job);
+        let served = serve_one(&*self.handler, &*self.log, job, seat);
         self.pace.record(served.duration);
         self.context.board.end(thread);
         self.context.beat();

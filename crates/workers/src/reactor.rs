@@ -28,6 +28,7 @@ use crate::timers::Timers;
 mod arrivals;
 mod connections;
 mod moves;
+mod overdue;
 mod vacancy;
 
 /// The token of the process's own wake-ups.
@@ -75,6 +76,8 @@ pub(crate) struct Reactor<L> {
     life: Life,
     listening: bool,
     log: Arc<L>,
+    /// When a request may be overdue, at the earliest.
+    look_at: Instant,
     /// The time of this turn: read once per wake-up and once per request.
     now: Instant,
     /// When the poller was asked, if it told everything and all of it has been heard.
@@ -135,6 +138,7 @@ impl<L: RequestLog> Reactor<L> {
             life: Life::Running,
             listening: false,
             log,
+            look_at: Instant::now(),
             now: Instant::now(),
             polled: None,
             process,
@@ -169,6 +173,7 @@ impl<L: RequestLog> Reactor<L> {
     /// goes before whoever wants in.
     pub(crate) fn turn(&mut self) -> io::Result<Turn> {
         self.hand_over_in_drain()?;
+        self.end_overdue();
         if self.is_finished() {
             return Ok(Turn::Over);
         }
@@ -241,9 +246,9 @@ impl<L: RequestLog> Reactor<L> {
         }
     }
 
-    fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         match self.life {
-            Life::Draining => self.slots.len() == 0,
+            Life::Draining => self.slots.len() == self.given_up(),
             Life::Running => false,
             Life::Stopped => true,
         }
@@ -256,7 +261,8 @@ impl<L: RequestLog> Reactor<L> {
         let timer = self.timers.remaining(self.now);
         let resume = self.resume.map(|at| at.saturating_duration_since(self.now));
         let away = (self.away > 0).then_some(AWAY_PATIENCE);
-        [beat, timer, resume, away].into_iter().flatten().min()
+        let overdue = self.next_look().map(|at| at.saturating_duration_since(self.now));
+        [beat, timer, resume, away, overdue].into_iter().flatten().min()
     }
 
     /// Asks the poller, and says whether it told anything.

@@ -1,7 +1,8 @@
 //! One request, from the handler's call to the record of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use rgunicorn_http1::RequestHead;
 
@@ -9,6 +10,7 @@ use crate::access::{Record, RequestLog};
 use crate::client::{Client, Next};
 use crate::clock::wall_clock;
 use crate::handler::{Handler, Outcome};
+use crate::inflight::{Flight, Held, InFlight};
 use crate::poller::Token;
 
 /// A complete request on its way to an application thread.
@@ -32,12 +34,18 @@ pub(crate) struct Served {
 }
 
 /// The single path that every request takes. A panic in the handler costs its connection, and
-/// nothing else.
-pub(crate) fn serve_one<H: Handler, L: RequestLog>(handler: &H, log: &L, job: Job) -> Served {
+/// nothing else. Others see the request on its thread if it has a deadline.
+pub(crate) fn serve_one<H: Handler, L: RequestLog>(
+    handler: &H,
+    log: &L,
+    job: Job,
+    seat: Option<(&InFlight, usize)>,
+) -> Served {
     let Job { mut client, request, token } = job;
     let (started, clock) = (wall_clock(), Instant::now());
     client.start();
     let peer = client.peer();
+    let request = board(seat, request, &mut client, (started, clock));
     let outcome = catch_unwind(AssertUnwindSafe(|| handler.handle(&request, client)));
     let (client, last) = match outcome {
         Ok(Ok(Outcome::Done(client))) => (Some(client), false),
@@ -51,6 +59,11 @@ pub(crate) fn serve_one<H: Handler, L: RequestLog>(handler: &H, log: &L, job: Jo
             (None, false)
         }
     };
+    if let (Held::Shared(flight), Some((in_flight, thread))) = (&request, seat) {
+        if let Some(seat) = in_flight.seat(thread) {
+            seat.returned(flight);
+        }
+    }
     let ended = client.map(|mut client| {
         let next = client.finish(&request);
         (client, next)
@@ -60,16 +73,19 @@ pub(crate) fn serve_one<H: Handler, L: RequestLog>(handler: &H, log: &L, job: Jo
     let client = ended.and_then(|(client, next)| {
         let (status, sent_bytes) = client.sent();
         let response_headers = client.logged_headers();
-        log.request_done(&Record {
-            request: &request,
-            peer,
-            status,
-            sent_bytes,
-            response_headers,
-            notes: client.notes(),
-            started,
-            duration,
-        });
+        // Whoever answered in the handler's place has said so.
+        if status != 0 {
+            log.request_done(&Record {
+                request: &request,
+                peer,
+                status,
+                sent_bytes,
+                response_headers,
+                notes: client.notes(),
+                started,
+                duration,
+            });
+        }
         match next {
             Ok(next) => Some((client, next)),
             Err(error) => {
@@ -78,5 +94,26 @@ pub(crate) fn serve_one<H: Handler, L: RequestLog>(handler: &H, log: &L, job: Jo
             }
         }
     });
+    if let Some((in_flight, thread)) = seat {
+        in_flight.leave(thread);
+    }
     Served { client, duration, finished, last, token }
+}
+
+/// The request begins; at its deadline somebody else may end it.
+fn board(
+    seat: Option<(&InFlight, usize)>,
+    request: RequestHead,
+    client: &mut Client,
+    started: (SystemTime, Instant),
+) -> Held {
+    let Some((thread, seat)) = seat.and_then(|(it, thread)| Some((thread, it.seat(thread)?)))
+    else {
+        return Held::Own(request);
+    };
+    let socket = (Arc::clone(client.socket()), client.token());
+    let flight = Arc::new(Flight::new(thread, request, client.peer(), socket, started));
+    client.set_flight(Arc::clone(&flight));
+    seat.enter(&flight);
+    Held::Shared(flight)
 }

@@ -93,7 +93,7 @@ impl<H: Handler, L: RequestLog> Worker for Server<H, L> {
 
 /// A thread to which no signal is delivered: they are the main thread's, whose waits they are to
 /// interrupt.
-fn spawn_quietly<F>(name: &str, run: F) -> io::Result<JoinHandle<()>>
+pub(crate) fn spawn_quietly<F>(name: &str, run: F) -> io::Result<JoinHandle<()>>
 where
     F: FnOnce() + Send + 'static,
 {

@@ -5,8 +5,9 @@ use std::io;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use pyo3::prelude::*;
@@ -14,8 +15,10 @@ use rgunicorn_arbiter::Address;
 use rgunicorn_http1::{Framing, RequestHead, ResponseHead};
 use rgunicorn_wsgi::{App, AppError, Exchange, Local, Peer, Request, Scheme, format_exception};
 
+use crate::call::Interrupter;
 use crate::client::Client;
 use crate::handler::{ConnectionError, Handler, Outcome};
+use crate::interrupt::{Interrupt, ThreadInterrupter};
 use crate::python::{end_if_forked, raise_on_abort, spawn_thread};
 use crate::variables::Variables;
 
@@ -24,6 +27,8 @@ use crate::variables::Variables;
 pub struct WsgiHandler {
     aborted: Arc<AtomicBool>,
     app: App,
+    /// Made when the first thread asks for it.
+    interrupt: OnceLock<Arc<Interrupt>>,
     /// Variables of the environ that the log wants to know.
     logged: Vec<Arc<str>>,
 }
@@ -34,7 +39,8 @@ impl WsgiHandler {
     /// # Errors
     /// Not called on Python's main thread.
     pub fn new(py: Python<'_>, app: App) -> PyResult<Self> {
-        Ok(Self { aborted: raise_on_abort(py)?, app, logged: Vec::new() })
+        let (interrupt, logged) = (OnceLock::new(), Vec::new());
+        Ok(Self { aborted: raise_on_abort(py)?, app, interrupt, logged })
     }
 
     /// Notes these variables of the environ for the log, with the values that they have after the
@@ -44,6 +50,41 @@ impl WsgiHandler {
     pub fn log_environ<N: Into<Arc<str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.logged = names.into_iter().map(Into::into).collect();
         self
+    }
+}
+
+impl WsgiHandler {
+    /// A client that went away is its own affair; everything else is the application's, and its
+    /// developer needs to know where.
+    fn report(&self, head: &RequestHead, error: &AppError) {
+        let (method, target) = (head.method(), String::from_utf8_lossy(head.target()));
+        match error {
+            AppError::Disconnected(cause) => {
+                log::debug!("Ignored premature client disconnection. {method} {target}: {cause}");
+            }
+            _ => match error.traceback() {
+                Some(traceback) if self.is_timeout(error) => {
+                    log::error!("Request interrupted {method} {target}\n{}", traceback.trim_end());
+                }
+                Some(traceback) => {
+                    log::error!(
+                        "Error handling request {method} {target}\n{}",
+                        traceback.trim_end()
+                    );
+                }
+                None => log::error!("Error handling request {method} {target}: {error}"),
+            },
+        }
+    }
+
+    fn is_timeout(&self, error: &AppError) -> bool {
+        match (self.interrupt.get(), error) {
+            (
+                Some(interrupt),
+                AppError::AfterHead(error) | AppError::BeforeHead(error) | AppError::Close(error),
+            ) => Python::attach(|py| interrupt.is_cause(py, error)),
+            _ => false,
+        }
     }
 }
 
@@ -77,7 +118,7 @@ impl Handler for WsgiHandler {
             client.note(name, value);
         }
         if let Err(error) = result {
-            report(head, &error);
+            self.report(head, &error);
             if !error.is_complete() {
                 client.send_error(500, "");
             }
@@ -101,6 +142,28 @@ impl Handler for WsgiHandler {
         Python::attach(|py| py.detach(wait));
     }
 
+    fn interrupter(&self, limit: Duration) -> Option<Box<dyn Interrupter>> {
+        let made = Python::attach(|py| -> PyResult<_> {
+            if self.interrupt.get().is_none() {
+                // Made outside of the lock, as Python may give the interpreter away meanwhile: of
+                // two that are made at once the first one counts.
+                let interrupt = Arc::new(Interrupt::new(py, limit)?);
+                drop(self.interrupt.set(interrupt));
+            }
+            self.interrupt
+                .get()
+                .map(|interrupt| ThreadInterrupter::new(py, Arc::clone(interrupt)))
+                .transpose()
+        });
+        match made {
+            Ok(interrupter) => interrupter.map(|it| Box::new(it) as Box<dyn Interrupter>),
+            Err(error) => {
+                log::error!("requests that take too long cannot be interrupted: {error}");
+                None
+            }
+        }
+    }
+
     fn woken(&self) {
         Python::attach(|py| {
             if let Err(error) = py.check_signals() {
@@ -108,23 +171,6 @@ impl Handler for WsgiHandler {
                 log::error!("Exception in a signal handler\n{}", traceback.trim_end());
             }
         });
-    }
-}
-
-/// A client that went away is its own affair; everything else is the application's, and its
-/// developer needs to know where.
-fn report(head: &RequestHead, error: &AppError) {
-    let (method, target) = (head.method(), String::from_utf8_lossy(head.target()));
-    match error {
-        AppError::Disconnected(cause) => {
-            log::debug!("Ignored premature client disconnection. {method} {target}: {cause}");
-        }
-        _ => match error.traceback() {
-            Some(traceback) => {
-                log::error!("Error handling request {method} {target}\n{}", traceback.trim_end());
-            }
-            None => log::error!("Error handling request {method} {target}: {error}"),
-        },
     }
 }
 

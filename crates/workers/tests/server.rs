@@ -14,6 +14,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroUsize;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,29 @@ impl Handler for Routes {
                 client.send_head(&head)?;
                 client.send_rest(pid.into())?;
             }
+            b"/late" | b"/later" => {
+                if request.target() == b"/later" {
+                    client.send_head(&ResponseHead::new(200, &[]))?;
+                    client.send_data(b"some")?;
+                }
+                let patience = Instant::now() + Duration::from_secs(20);
+                let error = loop {
+                    std::thread::sleep(Duration::from_millis(10));
+                    assert!(Instant::now() < patience, "a deadline passes");
+                    // It tells whether time is up, and nothing else.
+                    if let Err(error) = client.read_body(&mut [0]) {
+                        break error;
+                    }
+                };
+                assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+                let error = client.send_head(&ResponseHead::new(200, &[]));
+                let is_response = matches!(error, Err(ConnectionError::Response(_)));
+                assert!(is_response || matches!(error, Err(ConnectionError::Expired)));
+                let error = client.send_data(b"more").unwrap_err();
+                assert!(matches!(error, ConnectionError::Expired), "{error}");
+                client.send_error(500, "too late");
+            }
+            b"/lost" => std::thread::sleep(Duration::from_secs(3600)),
             b"/slow" => {
                 std::thread::sleep(Duration::from_secs(2));
                 client.send_head(&ResponseHead::new(204, &[]))?;
@@ -122,6 +146,11 @@ fn server_process() {
     }));
     options.limit_request_body = Some(8 << 20);
     options.max_requests = max_requests.parse().ok();
+    if max_requests.contains("deadline") {
+        options.request_timeout = Some(Duration::from_millis(500));
+    }
+    options.threads =
+        max_requests.contains("threads").then_some(NonZeroUsize::MIN.saturating_add(1));
     options.response_spool_size = SPOOL as u64;
     options.write_timeout = Duration::from_secs(20);
     let arbiter = rgunicorn_arbiter::Options::new(1).bind("127.0.0.1:0".parse().unwrap());
@@ -443,4 +472,44 @@ fn a_stopping_worker_serves_who_is_here_already() {
     assert!(kept.contains("hi\n"), "{kept}");
     assert!(read_to_end(&mut half).ends_with(b"body"));
     assert_eq!(server.arbiter.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_answered_without_its_handler() {
+    for kind in ["deadline", "deadline, threads"] {
+        let server = TestServer::start_with(kind);
+        let mut late = server.send(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n");
+        let mut later = server.send(b"GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
+        let page = read_to_end(&mut late);
+        assert!(starts_with(&page, "504 Gateway Timeout"), "{}", page.escape_ascii());
+        assert_eq!(page.windows(4).filter(|bytes| bytes == b"HTTP").count(), 1);
+        // Without its last chunk it is not whole.
+        let begun = read_to_end(&mut later);
+        assert!(starts_with(&begun, "200"), "{}", begun.escape_ascii());
+        assert!(begun.ends_with(b"some\r\n"), "{}", begun.escape_ascii());
+        assert!(server.ask(CLOSE).ends_with(b"hi\n"));
+    }
+}
+
+#[test]
+fn a_thread_that_does_not_come_back_costs_its_worker_and_nobody_else() {
+    let server = TestServer::start_with("deadline, threads");
+    let pid = |server: &TestServer| {
+        let request = b"GET /pid HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        body(&server.ask(request)).to_vec()
+    };
+    let first = pid(&server);
+    let lost = read_to_end(&mut server.send(b"GET /lost HTTP/1.1\r\nHost: x\r\n\r\n"));
+    assert!(starts_with(&lost, "504"));
+    let patience = Instant::now() + Duration::from_secs(30);
+    while pid(&server) == first {
+        assert!(Instant::now() < patience, "a successor comes");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // It does not wait for the thread.
+    let process = format!("/proc/{}", String::from_utf8(first).unwrap());
+    while std::path::Path::new(&process).exists() {
+        assert!(Instant::now() < patience, "the worker ends");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -318,6 +318,26 @@ pub static SETTINGS: &[Definition] = &[
               abandoned.",
     },
     Definition {
+        name: "request_timeout",
+        section: Section::WorkerProcesses,
+        flags: &["--request-timeout"],
+        takes: Takes::One("SECONDS"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.request_timeout = optional_seconds(raw)?;
+            Ok(())
+        },
+        show: |settings| seconds(settings.request_timeout),
+        help: "How long the application may work on one request; 0 for ever. Not in gunicorn.",
+        doc: "In seconds, from the application's call to the end of its response. Then the client \
+              gets 504 at once or, if the response has begun, sees its connection end in the midst \
+              of it, and the application gets `rgunicorn.RequestTimeout`, which is no `Exception`, \
+              before its next step in Python. Other requests go on, also those of other threads. A \
+              thread that has not come back as long again after that, at least 5 seconds, costs \
+              its worker, once a successor is ready. In `sync` workers set it below `timeout`, which ends \
+              the worker.",
+    },
+    Definition {
         name: "graceful_timeout",
         section: Section::WorkerProcesses,
         flags: &["--graceful-timeout"],

@@ -107,6 +107,8 @@ fn values_that_are_right() {
         ("secure_scheme_headers", Raw::Map(vec![(text("X-Tls"), text("on"))]), |s| {
             s.secure_scheme_headers == [("X-Tls".into(), "on".into())]
         }),
+        ("request_timeout", Raw::Int(5), |s| s.request_timeout == Some(Duration::from_secs(5))),
+        ("request_timeout", Raw::Int(0), |s| s.request_timeout.is_none()),
         ("workers", Raw::Int(512), |s| s.workers == 512),
         ("workers", Raw::Bool(true), |s| s.workers == 1),
         ("write_timeout", Raw::Int(5), |s| s.write_timeout == Duration::from_secs(5)),
@@ -155,7 +157,7 @@ fn values_that_are_wrong() {
     let path = "a path, or '-' for standard error";
     let bytes = "bytes as a whole number, with K, M or G behind it if you like";
     let levels = "debug, info, warning, error or critical";
-    let cases: Vec<(&'static str, Raw, &str, &str)> = vec![
+    let mut cases: Vec<Wrong> = vec![
         ("accesslog", Raw::Int(1), "1", "a path, '-' for standard output, or None"),
         ("backlog", Raw::Int(-1), "-1", seconds),
         ("bind", Raw::None, "None", forms),
@@ -239,6 +241,7 @@ fn values_that_are_wrong() {
         ("write_timeout", text("0"), "'0'", limit),
         ("wsgi_app", text(" "), "' '", "module:attribute, such as 'shop.wsgi:application'"),
     ];
+    cases.extend(limits_of_requests());
     let tested: std::collections::BTreeSet<_> = cases.iter().map(|(name, ..)| *name).collect();
     assert_eq!(tested.len(), SETTINGS.len(), "a case for each setting");
     for (name, value, shown, allowed) in cases {
@@ -249,6 +252,14 @@ fn values_that_are_wrong() {
     }
     let port = applied("bind", text("a:b")).unwrap_err();
     assert!(port.contains("'a:b' (allowed: ") && port.contains("no valid port"), "{port}");
+}
+
+/// A setting, what it is set to, how that is shown, and what would be right.
+type Wrong = (&'static str, Raw, &'static str, &'static str);
+
+fn limits_of_requests() -> Vec<Wrong> {
+    let seconds = "a whole number from 0 to 2147483647";
+    vec![("request_timeout", text("1m"), "'1m'", seconds)]
 }
 
 #[test]
@@ -368,6 +379,7 @@ fn no_setting_stands_in_two_tables() {
         "max_worker_lifetime_jitter",
         "max_worker_memory",
         "max_worker_memory_kind",
+        "request_timeout",
         "write_timeout",
     ];
     assert!(ours.iter().all(|name| seen.contains(name)));

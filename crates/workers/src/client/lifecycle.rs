@@ -13,6 +13,7 @@ use crate::access::{LoggedHeader, LoggedHeaders, Note};
 use crate::context::Context;
 use crate::handler::ConnectionError;
 use crate::handoff::{INPUT_LIMIT, Passenger, Patience};
+use crate::inflight::Flight;
 use crate::output::Output;
 use crate::pipe::Carried;
 use crate::poller::Token;
@@ -60,6 +61,7 @@ impl Client {
             context,
             deferred: false,
             defers: false,
+            flight: None,
             head: None,
             http,
             local,
@@ -286,6 +288,15 @@ impl Client {
         self.inner.progress = Progress::Response;
     }
 
+    /// Others see the request.
+    pub(crate) fn set_flight(&mut self, flight: Arc<Flight>) {
+        self.inner.flight = Some(flight);
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        self.inner.token
+    }
+
     /// Whether a finished response may wait for those of other requests that are ready.
     pub(crate) fn set_defers(&mut self, defers: bool) {
         self.inner.defers = defers;
@@ -306,6 +317,12 @@ impl Client {
         let inner = &mut *self.inner;
         inner.context.spools.recycle(std::mem::take(&mut inner.body));
         inner.body_bytes = 0;
+        if inner.flight.take().is_some_and(|flight| !flight.land()) {
+            // Time is up: the client was answered, and our side closed.
+            inner.progress = Progress::Truncated;
+            inner.output = Output::default();
+            return Ok(Next::Linger);
+        }
         let ended = inner.progress != Progress::Truncated
             && inner.http.send_end(Headers::empty(), inner.output.end()).is_ok();
         if !(ended && inner.http.can_reuse()) {

@@ -1,0 +1,166 @@
+//! Requests that take too long: their clients are answered, their threads interrupted.
+
+use std::time::{Duration, Instant};
+
+use rgunicorn_tests::{Client, Launch, Server, Signal, eventually};
+
+/// Ways to take too long. `/` answers with the pid.
+const APP: &str = "
+import ctypes, os, threading, time
+
+left = []
+
+def loop():
+    while True:
+        pass
+
+def naps():
+    while True:
+        time.sleep(0.05)
+
+def swallow():
+    try:
+        loop()
+    except Exception:
+        left.append('swallowed')
+    finally:
+        left.append('cleaned up')
+
+def lock():
+    # Holds the interpreter lock all the while, as a C extension may that computes.
+    ctypes.PyDLL(None).usleep(int(2.5e6))
+
+def lost():
+    while True:
+        try:
+            naps()
+        except BaseException:
+            pass
+
+ways = {'/loop': loop, '/naps': naps, '/swallow': swallow, '/lock': lock, '/lost': lost}
+
+def begun():
+    yield b'begun'
+    naps()
+
+def app(environ, start_response):
+    path = environ['PATH_INFO']
+    if path == '/begun':
+        start_response('200 OK', [])
+        return begun()
+    if path in ways:
+        ways[path]()
+    body = ' '.join(left) if path == '/left' else str(os.getpid())
+    if path == '/thread':
+        body = threading.current_thread().name
+    start_response('200 OK', [('Content-Length', str(len(body)))])
+    return [body.encode()]
+";
+
+const SYNC: &[&str] = &["--request-timeout", "1", "--access-logfile", "-"];
+const GTHREAD: &[&str] = &["--request-timeout", "1", "--access-logfile", "-", "--threads", "4"];
+const KINDS: [&[&str]; 2] = [SYNC, GTHREAD];
+
+#[test]
+fn a_request_that_takes_too_long_gets_504_and_is_interrupted() {
+    for arguments in KINDS {
+        let server = Server::start(arguments, APP);
+        let pid = server.get("/").body;
+        for (target, line) in [("/loop", "in loop"), ("/naps", "in naps")] {
+            let mut client = Client::connect(server.address());
+            let response = client.get(target);
+            assert_eq!((response.status, response.closes()), (504, true), "{target}");
+            assert!(client.is_closed());
+            let peer = format!("REQUEST TIMEOUT: GET {target} from 127.0.0.1:");
+            let told = server.wait_for(&peer);
+            assert!(told.contains("[ERROR]") && told.contains("the client got 504"), "{told}");
+            server.wait_for(&format!("Request interrupted GET {target}"));
+            server.wait_for(line);
+            let logged = server.wait_for_stdout(&format!("\"GET {target} HTTP/1.1\""));
+            assert!(logged.contains(" 504 "), "{logged}");
+        }
+        server.wait_for_count("rgunicorn.RequestTimeout: the request took longer than 1 s", 2);
+        // Neither did it harm the worker, nor the thread's next request.
+        assert_eq!(server.get("/").body, pid);
+        assert_eq!(server.get("/swallow").status, 504);
+        eventually("the end of the call", || {
+            let left = server.get("/left");
+            (left.status == 200 && left.text() == "cleaned up").then_some(())
+        });
+        assert_eq!(server.get("/").body, pid);
+        let finished = server.stop(Signal::SIGTERM);
+        assert_eq!(finished.code, Some(0));
+        // Each once, by whoever answered.
+        assert_eq!(finished.stdout.matches("/loop").count(), 1, "{}", finished.stdout);
+    }
+}
+
+#[test]
+fn a_response_that_has_begun_is_cut_off() {
+    for arguments in KINDS {
+        let server = Server::start(arguments, APP);
+        let mut client = Client::connect(server.address());
+        client.send("GET /begun HTTP/1.1\r\nHost: test\r\n\r\n");
+        assert!(client.try_receive().is_err(), "its last chunk is missing");
+        server.wait_for("its response was cut off");
+        assert_eq!(server.get("/").status, 200);
+        let logged = server.wait_for_stdout("\"GET /begun HTTP/1.1\"");
+        assert!(logged.contains(" 200 "), "{logged}");
+    }
+}
+
+/// Nothing in Python can end such a call, but its client need not wait for it.
+#[test]
+fn a_call_that_holds_the_interpreter_lock_delays_nobodys_504() {
+    for arguments in [SYNC] {
+        let server = Server::start(arguments, APP);
+        assert_eq!(server.get("/").status, 200);
+        let start = Instant::now();
+        assert_eq!(server.get("/lock").status, 504);
+        let waited = start.elapsed();
+        assert!(waited < Duration::from_millis(2400), "{waited:?}");
+        assert_eq!(server.get("/").status, 200);
+        server.wait_for("Request interrupted GET /lock");
+    }
+}
+
+#[test]
+fn other_threads_go_on() {
+    let server = Server::start(GTHREAD, APP);
+    let address = server.address();
+    let late: Vec<_> = (0..3)
+        .map(|_| std::thread::spawn(move || Client::connect(address).get("/naps").status))
+        .collect();
+    let mut client = Client::connect(address);
+    while !late.iter().all(std::thread::JoinHandle::is_finished) {
+        assert_eq!(client.get("/").status, 200);
+    }
+    assert!(late.into_iter().all(|late| late.join().unwrap() == 504));
+}
+
+#[test]
+fn a_thread_that_does_not_come_back_costs_its_worker_once_there_is_another() {
+    let server = Server::start(GTHREAD, APP);
+    let address = server.address();
+    let first = server.get("/").body;
+    assert_eq!(server.get("/lost").status, 504);
+    let mut client = Client::connect(address);
+    eventually("a successor", || {
+        let response = client.get("/");
+        assert_eq!(response.status, 200);
+        (response.body != first).then_some(())
+    });
+    server.wait_for("Autorestarting worker: a request cannot be ended.");
+    // The lost thread is not waited for.
+    eventually("the worker's end", || (server.workers().len() == 1).then_some(()));
+}
+
+#[test]
+fn without_a_limit_a_request_takes_as_long_as_it_takes() {
+    let server = Launch::new(APP).args(&["--timeout", "0"]).start();
+    let start = Instant::now();
+    let pid = server.get("/").body;
+    assert_ne!(server.get("/lock").body, b"");
+    assert!(start.elapsed() >= Duration::from_secs(2));
+    assert_eq!(server.get("/").body, pid);
+}
