@@ -16,6 +16,10 @@ impl<L: RequestLog> Reactor<L> {
     ///
     /// `silence`: the age of the last heartbeat.
     pub(crate) fn tend(&mut self, silence: Duration) -> io::Result<()> {
+        if self.resume.is_some_and(|at| at <= self.now) {
+            // An application thread will listen again.
+            self.resume = None;
+        }
         if !self.vacant {
             self.vacant = true;
             self.set_state(State::Stuck);
