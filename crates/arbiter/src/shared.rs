@@ -73,9 +73,11 @@ pub(crate) struct SharedPage {
 #[derive(Debug)]
 #[repr(C)]
 struct Slots {
+    /// There will be workers when all that are here now have ended.
+    service_goes_on: AtomicBool,
     /// How many of the slots have ever been used: nobody need look at the others.
     used: AtomicUsize,
-    slots: [Slot; WorkerId::SLOTS],
+    each: [Slot; WorkerId::SLOTS],
 }
 
 /// Alone in its cache line: workers on different cores beat without disturbing each other.
@@ -115,6 +117,13 @@ impl Words {
             .take(used)
             .filter(|worker| self.page.is_ready(*worker))
             .map(|worker| (worker, self.page.words(worker)))
+    }
+
+    /// Whether there will be workers when those of the present have ended: the arbiter replaces who
+    /// ends, or another arbiter, of an upgrade, serves on. What is left in the
+    /// [mailbox](crate::Mailbox) then finds somebody, sooner or later.
+    pub fn service_goes_on(&self) -> bool {
+        self.page.slots().service_goes_on.load(Ordering::SeqCst)
     }
 }
 
@@ -169,6 +178,11 @@ impl SharedPage {
         self.is_detached.load(Ordering::Relaxed)
     }
 
+    /// Said before workers are told to stop.
+    pub(crate) fn set_service_goes_on(&self, goes_on: bool) {
+        self.slots().service_goes_on.store(goes_on, Ordering::SeqCst);
+    }
+
     pub(crate) fn last_beat(&self, worker: WorkerId) -> Option<Moment> {
         match self.slot(worker).beat.load(Ordering::Relaxed) {
             0 => None,
@@ -212,7 +226,7 @@ impl SharedPage {
 
     fn slot(&self, worker: WorkerId) -> &Slot {
         #[expect(clippy::indexing_slicing, reason = "a WorkerId is below SLOTS by construction")]
-        &self.slots().slots[worker.index()]
+        &self.slots().each[worker.index()]
     }
 
     pub(crate) fn words(&self, worker: WorkerId) -> &[AtomicU64] {

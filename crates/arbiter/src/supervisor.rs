@@ -169,6 +169,13 @@ impl Supervisor {
         kills.chain(forks).chain(looks).min()
     }
 
+    /// Whether there will be workers when those of the present have ended, here or at another
+    /// arbiter's.
+    pub(crate) fn service_goes_on(&self) -> bool {
+        let stops = matches!(self.phase, Phase::Stopping { .. } | Phase::Stopped);
+        self.kin != Kin::None || (self.wanted > 0 && !stops)
+    }
+
     /// The time between the request to stop and the kill that the next stop would allow.
     fn stop_terms(&self) -> (Command, Duration) {
         match self.phase {

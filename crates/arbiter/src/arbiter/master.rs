@@ -139,6 +139,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
     /// Until the end, in this process or in a worker's.
     pub(super) fn run(mut self) -> Exit {
         loop {
+            self.page.set_service_goes_on(self.supervisor.service_goes_on());
             while let Some(action) = self.supervisor.poll_action() {
                 match self.perform(action) {
                     None => {}
