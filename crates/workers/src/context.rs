@@ -32,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) in_flight: Option<InFlight>,
     /// Wakes whoever sleeps in the poller.
     pub(crate) kick: EventFd,
+    /// Not all that was to be left in the mailbox had room.
+    is_mailbox_full: AtomicBool,
     /// The addresses that the listeners are bound to, in their order.
     pub(crate) locals: Vec<Arc<Address>>,
     /// Where siblings leave connections for each other.
@@ -59,6 +61,7 @@ impl Context {
             board: Scoreboard::new(process.words()),
             draining: AtomicBool::new(false),
             in_flight: options.request_timeout.map(|limit| InFlight::new(limit, threads)),
+            is_mailbox_full: AtomicBool::new(false),
             kick: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
             locals: listeners.map(|listener| Arc::new(listener.address().clone())).collect(),
             // Without room for the scoreboard nobody would know who lives and takes what is sent.
@@ -119,7 +122,8 @@ impl Context {
     /// Whether a response that begins now is its connection's last: the worker stops, and nobody
     /// takes its connections.
     pub(crate) fn is_closing(&self) -> bool {
-        self.draining.load(Ordering::Relaxed) && !self.has_receivers()
+        let inherits = || self.has_heirs() && !self.is_mailbox_full.load(Ordering::Relaxed);
+        self.draining.load(Ordering::Relaxed) && !self.has_receivers() && !inherits()
     }
 
     /// The worker begins to stop.
@@ -134,6 +138,17 @@ impl Context {
         // time, one at least sees the other, and takes back what he has sent.
         fence(Ordering::SeqCst);
         self.mailbox.is_some() && self.board.siblings().any(|state| state != State::Draining)
+    }
+
+    /// Whether what is left in the mailbox finds somebody sooner or later: as who knocks at a
+    /// listener, it waits for a worker that is not there yet.
+    pub(crate) fn has_heirs(&self) -> bool {
+        self.mailbox.is_some() && self.board.service_goes_on()
+    }
+
+    /// The mailbox has no room for all that is to be left, or has room again.
+    pub(crate) fn set_mailbox_full(&self, is_full: bool) {
+        self.is_mailbox_full.store(is_full, Ordering::Relaxed);
     }
 
     /// Whether somebody waits for work at this moment.

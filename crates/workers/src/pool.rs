@@ -1,7 +1,6 @@
 //! The threads that call the application.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,8 +30,9 @@ pub(crate) struct Pool<H, L> {
     pub(crate) tick: Tick,
 }
 
-/// What a sleep came to.
+/// What a thread is to do next.
 enum Step<L> {
+    Follow,
     Lead(Box<Reactor<L>>),
     Serve(Box<Job>),
     Stop,
@@ -66,9 +66,8 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
                 seat.occupy(self.handler.interrupter(in_flight.limit()));
             }
         }
-        let mut lead = self.follow();
-        while let Some(reactor) = lead {
-            let Some(job) = self.next_job(reactor) else { return };
+        let mut lead = None;
+        while let Some(job) = self.next_job(lead) {
             lead = self.answer(thread, *job);
         }
     }
@@ -76,15 +75,7 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
     /// The same for a thread that is not the main one.
     pub(crate) fn run_spawned(&self, thread: usize) {
         let _member = self.lead.enter();
-        self.guard(|| self.run(thread));
-    }
-
-    /// Runs a part of the worker. If it panics, which is a fault of ours, the reactor may be lost
-    /// with it: the worker ends, and the arbiter starts another.
-    pub(crate) fn guard(&self, part: impl FnOnce()) {
-        if catch_unwind(AssertUnwindSafe(part)).is_err() {
-            self.fail(io::Error::other("a thread of the worker panicked"));
-        }
+        self.run(thread);
     }
 
     /// The life of the main thread beside several application threads: it serves nobody, so that
@@ -120,35 +111,44 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
         self.tick.arm(Duration::ZERO);
     }
 
-    fn follow(&self) -> Option<Box<Reactor<L>>> {
-        let mut lead = None;
-        self.handler.blocking(&mut || lead = self.lead.follow());
-        lead
-    }
-
-    /// Leads until there is a request for this thread, and lets the reactor go. `None`: the worker
-    /// has ended.
-    fn next_job(&self, mut reactor: Box<Reactor<L>>) -> Option<Box<Job>> {
+    /// Leads, if the reactor is here, or follows, until there is a request for this thread, and
+    /// lets the reactor go. `None`: the worker has ended.
+    fn next_job(&self, lead: Option<Box<Reactor<L>>>) -> Option<Box<Job>> {
+        let mut step = lead.map_or(Step::Follow, |reactor| self.step(reactor));
         loop {
-            let mut step = self.step(reactor);
-            if let Step::Lead(idle) = step {
-                let (mut lead, mut next) = (Some(idle), Step::Stop);
-                // To the end of the sleep and on to the next request: the lead never waits for
-                // the interpreter.
-                self.handler.blocking(&mut || {
-                    if let Some(idle) = lead.take() {
-                        next = self.sleep(idle);
-                    }
-                });
-                if self.context.beat.is_some() {
-                    self.handler.woken();
-                }
-                step = next;
-            }
-            match step {
-                Step::Lead(lead) => reactor = lead,
+            let waiting = match step {
                 Step::Serve(job) => return Some(job),
                 Step::Stop => return None,
+                Step::Follow | Step::Lead(_) => step,
+            };
+            let (mut waiting, mut next) = (Some(waiting), Step::Stop);
+            self.handler.blocking(&mut || {
+                if let Some(waiting) = waiting.take() {
+                    next = self.rest(waiting);
+                }
+            });
+            if self.context.beat.is_some() {
+                self.handler.woken();
+            }
+            step = next;
+        }
+    }
+
+    /// Waits for something that needs the interpreter. Whoever leads must not wait for that: a
+    /// call may keep it, and then nobody would look after the others.
+    fn rest(&self, mut step: Step<L>) -> Step<L> {
+        loop {
+            step = match step {
+                Step::Follow => self.lead.follow().map_or(Step::Stop, |reactor| self.step(reactor)),
+                Step::Lead(reactor) => match self.sleep(reactor) {
+                    // The main thread may have been woken to handle a signal.
+                    Step::Lead(reactor) if self.context.beat.is_some() => {
+                        self.let_go(reactor);
+                        return Step::Follow;
+                    }
+                    step => step,
+                },
+                Step::Serve(_) | Step::Stop => return step,
             }
         }
     }
@@ -235,6 +235,6 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
         if !socket.is_some_and(|socket| socket.is_registered()) {
             self.context.kick();
         }
-        self.follow()
+        None
     }
 }

@@ -67,6 +67,8 @@ pub(crate) struct Reactor<L> {
     away: usize,
     buffer: Box<[u8]>,
     context: Arc<Context>,
+    /// When it was told to stop.
+    drained_since: Option<Instant>,
     events: Events,
     /// Requests so far, whatever became of them.
     handled: u64,
@@ -131,6 +133,7 @@ impl<L: RequestLog> Reactor<L> {
             away: 0,
             buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
             context: Arc::new(context),
+            drained_since: None,
             events: Events::with_capacity(256),
             handled: 0,
             incoming: Incoming::default(),
@@ -172,7 +175,6 @@ impl<L: RequestLog> Reactor<L> {
     /// Goes on until there is a request for the application. Connections first: whoever is here
     /// goes before whoever wants in.
     pub(crate) fn turn(&mut self) -> io::Result<Turn> {
-        self.sort()?;
         self.hand_over_in_drain()?;
         self.end_overdue();
         if self.is_finished() {
@@ -180,7 +182,6 @@ impl<L: RequestLog> Reactor<L> {
         }
         self.end_vacancy()?;
         self.look_at_door()?;
-        self.spread();
         if let Some(job) = self.next_request() {
             return Ok(Turn::Serve(Box::new(job)));
         }
@@ -199,6 +200,7 @@ impl<L: RequestLog> Reactor<L> {
         }
         // Looks before anybody waits: a busy worker never gives the interpreter away for nothing.
         let more = self.poll(Some(Duration::ZERO))?;
+        self.spread();
         Ok(if more { Turn::More } else { Turn::Idle })
     }
 
@@ -234,9 +236,10 @@ impl<L: RequestLog> Reactor<L> {
     pub(crate) fn wait(&mut self) -> io::Result<()> {
         self.context.board.set_connections(self.slots.len());
         self.set_state(State::Idle);
-        let asked = self.ask(self.patience());
+        let polled = self.poll(self.patience());
         self.set_state(State::Busy);
-        asked
+        self.spread();
+        polled.map(drop)
     }
 
     /// What siblings see; that a worker drains, they see until its end.
@@ -267,13 +270,6 @@ impl<L: RequestLog> Reactor<L> {
 
     /// Asks the poller, and says whether it told anything.
     fn poll(&mut self, patience: Option<Duration>) -> io::Result<bool> {
-        self.ask(patience)?;
-        let told = !self.events.is_empty();
-        self.sort()?;
-        Ok(told)
-    }
-
-    fn ask(&mut self, patience: Option<Duration>) -> io::Result<()> {
         self.context.poller.wait(&mut self.events, patience)?;
         // The monitor does not speak for the application, which may hang.
         if !self.vacant {
@@ -284,13 +280,9 @@ impl<L: RequestLog> Reactor<L> {
         if self.listening {
             self.door_seen = self.now;
         }
-        Ok(())
-    }
-
-    /// Puts what the poller told where it belongs. After a sleep this comes later than a look for
-    /// connections that came back meanwhile: they need not be silenced.
-    fn sort(&mut self) -> io::Result<()> {
-        while let Some(token) = self.events.next() {
+        let mut index = 0;
+        while let Some(token) = self.events.token(index) {
+            index += 1;
             match token {
                 WAKE => self.obey_commands()?,
                 KICK => self.context.heed_kicks(),
@@ -299,7 +291,7 @@ impl<L: RequestLog> Reactor<L> {
                 token => self.enqueue(token),
             }
         }
-        Ok(())
+        Ok(index > 0)
     }
 
     /// Puts a connection in the queue, once.
@@ -320,13 +312,23 @@ impl<L: RequestLog> Reactor<L> {
             match command {
                 Command::ReopenLogs => self.log.reopen(),
                 Command::StopGracefully => self.drain()?,
-                Command::Abort | Command::StopNow => self.life = Life::Stopped,
+                Command::Abort | Command::StopNow => self.stop(),
             }
         }
         if !self.process.parent_alive() {
-            self.life = Life::Stopped;
+            self.stop();
         }
         Ok(())
+    }
+
+    /// Ends the worker: what the application has is lost, and what a sibling can serve is not.
+    pub(crate) fn stop(&mut self) {
+        self.life = Life::Stopped;
+        self.context.set_draining();
+        self.flush_outbox();
+        if self.context.has_receivers() || self.context.has_heirs() {
+            self.hand_over_all();
+        }
     }
 
     /// Stops accepting, but not before the connections that wait in the listeners' queues are
@@ -336,6 +338,7 @@ impl<L: RequestLog> Reactor<L> {
             return Ok(());
         }
         self.life = Life::Draining;
+        self.drained_since = Some(self.now);
         self.context.set_draining();
         for listener in 0..self.process.listeners().len() {
             while self.slots.len() < self.context.options.connections {

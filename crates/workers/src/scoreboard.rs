@@ -130,6 +130,11 @@ impl Scoreboard {
         has_rested
     }
 
+    /// Whether there will be workers when those of the present have ended.
+    pub(crate) fn service_goes_on(&self) -> bool {
+        self.words.service_goes_on()
+    }
+
     /// Is another worker in this state? It costs one cache line for each.
     pub(crate) fn any_sibling(&self, state: State) -> bool {
         self.siblings().any(|other| other == state)

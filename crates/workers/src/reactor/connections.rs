@@ -113,10 +113,9 @@ impl<L: RequestLog> Reactor<L> {
         } else {
             (Phase::Head, self.context.options.header_timeout)
         };
-        // The time for a head counts from its first byte, not from its last one; that for a
-        // request from the last one, and not from a look that found nothing.
-        let goes_on = phase != Phase::Body && self.slots.waits_in(token, phase);
-        self.park(token, client, phase, Interest::Read, (!goes_on).then_some(patience));
+        // The time for a head counts from its first byte, not from its last one.
+        let restart = phase != Phase::Head || !self.slots.is_in(token, Phase::Head);
+        self.park(token, client, phase, Interest::Read, restart.then_some(patience));
     }
 
     pub(super) fn idle_patience(&self) -> Duration {
@@ -156,9 +155,6 @@ impl<L: RequestLog> Reactor<L> {
         let Served { client, finished, last, token, .. } = served;
         self.away -= 1;
         self.now = self.now.max(finished);
-        if last {
-            self.life = Life::Stopped;
-        }
         self.count();
         match client {
             Some((mut client, next)) => {
@@ -166,6 +162,9 @@ impl<L: RequestLog> Reactor<L> {
                 self.settle(token, client, next);
             }
             None => self.release(token),
+        }
+        if last {
+            self.stop();
         }
     }
 
@@ -299,8 +298,8 @@ impl<L: RequestLog> Reactor<L> {
     /// was none left.
     pub(super) fn release(&mut self, token: Token) {
         self.slots.release(token);
-        let may_listen = self.life == Life::Running && !self.vacant;
-        if may_listen && !self.listening && self.resume.is_none() {
+        let listens_later = self.listening || self.vacant || self.resume.is_some();
+        if !listens_later && self.life == Life::Running {
             self.resume = Some(self.now);
         }
     }

@@ -31,6 +31,15 @@ impl<L: RequestLog> Reactor<L> {
         all.into_iter().flatten().all(|token| self.hand_over(token) != Departure::Full)
     }
 
+    /// The same, and again soon if the mailbox is full.
+    pub(super) fn hand_over_all_or_retry(&mut self) {
+        let is_full = !self.hand_over_all();
+        self.context.set_mailbox_full(is_full);
+        if is_full {
+            self.resume = Some(self.now + RETRY);
+        }
+    }
+
     /// Leaves a connection to whichever sibling looks first, unless it is in the midst of
     /// something.
     pub(super) fn hand_over(&mut self, token: Token) -> Departure {
@@ -182,14 +191,13 @@ impl<L: RequestLog> Reactor<L> {
         if self.life != Life::Draining || self.context.mailbox.is_none() {
             return Ok(());
         }
-        if self.context.has_receivers() {
-            if !self.hand_over_all() {
-                self.resume = Some(self.now + RETRY);
-            }
-            // They may have been told to stop meanwhile.
-            if self.context.has_receivers() {
-                return Ok(());
-            }
+        let has_receivers = self.context.has_receivers();
+        if has_receivers || (self.context.has_heirs() && self.has_waited_for_receivers()) {
+            self.hand_over_all_or_retry();
+        }
+        // They may have been told to stop meanwhile.
+        if self.context.has_receivers() || self.context.has_heirs() {
+            return Ok(());
         }
         while let Some(token) = self.collect()? {
             if let Some(job) = self.hear(token) {
@@ -197,6 +205,17 @@ impl<L: RequestLog> Reactor<L> {
             }
         }
         Ok(())
+    }
+
+    /// Whoever is told to stop with all others, by a signal to each of them, may learn it before the
+    /// arbiter does; then nobody will come.
+    fn has_waited_for_receivers(&mut self) -> bool {
+        let Some(at) = self.drained_since.map(|since| since + HEIRS) else { return false };
+        let has_waited = at <= self.now;
+        if !has_waited && self.resume.is_none_or(|resume| resume > at) {
+            self.resume = Some(at);
+        }
+        has_waited
     }
 
     pub(super) fn watch_mailbox(&self) -> io::Result<()> {
@@ -215,6 +234,9 @@ impl<L: RequestLog> Reactor<L> {
         self.slots.get(token).is_some_and(|slot| slot.is_here() && slot.ready_since.is_some())
     }
 }
+
+/// For so long a worker that stops keeps what a successor is to have, before it leaves it.
+const HEIRS: Duration = Duration::from_millis(100);
 
 /// Connections that the monitor takes from a listener's queue to pass them on.
 const PASSED_ON: usize = 4;

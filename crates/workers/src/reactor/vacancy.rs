@@ -16,10 +16,6 @@ impl<L: RequestLog> Reactor<L> {
     ///
     /// `silence`: the age of the last heartbeat.
     pub(crate) fn tend(&mut self, silence: Duration) -> io::Result<()> {
-        if self.resume.is_some_and(|at| at <= self.now) {
-            // An application thread will listen again.
-            self.resume = None;
-        }
         if !self.vacant {
             self.vacant = true;
             self.set_state(State::Stuck);
@@ -27,6 +23,8 @@ impl<L: RequestLog> Reactor<L> {
             self.unlisten()?;
             self.pass_on_wakeups()?;
         }
+        // An application thread will listen; a time that is over would keep the monitor awake.
+        self.resume = None;
         self.flush_outbox();
         self.poll(Some(Duration::ZERO))?;
         self.end_overdue();
@@ -35,7 +33,7 @@ impl<L: RequestLog> Reactor<L> {
         self.hand_over_in_drain()?;
         if self.process.timeout().is_some_and(|timeout| silence >= timeout) {
             // The arbiter is about to end this process: only what the application has is lost.
-            self.hand_over_all();
+            self.hand_over_all_or_retry();
         }
         if let Some(polled) = self.polled.take() {
             self.expire(polled);
