@@ -43,6 +43,7 @@ mod output;
 mod process;
 mod program;
 mod server;
+mod successor;
 mod virtualenv;
 mod wait;
 
@@ -59,5 +60,6 @@ pub use nix::sys::signal::Signal;
 pub use notice::{measured, skip};
 pub use process::Process;
 pub use server::{Finished, Server};
+pub use successor::Successor;
 pub use virtualenv::virtualenv;
 pub use wait::{DEADLINE, eventually};

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::client::{Client, Response};
 use crate::server::Server;
@@ -43,6 +43,9 @@ pub struct Load {
 pub struct Report {
     /// Complete answers with status 200, counted by body.
     pub answered: BTreeMap<String, usize>,
+    /// Connections that were to be kept and that the server closed, after an answer that said so.
+    /// One that ends without notice loses the next request.
+    pub closed: usize,
     /// Requests without a complete answer, or with another status.
     pub lost: Vec<Lost>,
 }
@@ -62,6 +65,8 @@ pub struct Lost {
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// Half of each head is sent, and the rest late.
+    hesitant: bool,
     report: Mutex<Report>,
     changed: Condvar,
     stopping: AtomicBool,
@@ -70,7 +75,18 @@ struct Shared {
 impl Load {
     /// Starts so many clients; each has one connection and at most one request under way.
     pub fn start(server: &Server, connections: Connections, clients: usize) -> Self {
-        let (address, shared) = (server.address(), Arc::<Shared>::default());
+        Self::start_as(Shared::default(), server, connections, clients)
+    }
+
+    /// The same, of clients that send half of each head, and the rest late, on connections that
+    /// are to be kept.
+    pub fn start_hesitant(server: &Server, clients: usize) -> Self {
+        let shared = Shared { hesitant: true, ..Shared::default() };
+        Self::start_as(shared, server, Connections::KeepAlive, clients)
+    }
+
+    fn start_as(shared: Shared, server: &Server, connections: Connections, clients: usize) -> Self {
+        let (address, shared) = (server.address(), Arc::new(shared));
         let threads = (0..clients)
             .map(|_| {
                 let shared = Arc::clone(&shared);
@@ -132,20 +148,27 @@ impl Shared {
 
     /// Asks until the connection ends, for whatever reason.
     fn ask_on(&self, mut client: Client, connections: Connections, connection: &mut Connection) {
-        let request = match connections {
-            Connections::Close => "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
-            Connections::KeepAlive => "GET / HTTP/1.1\r\nHost: test\r\n\r\n",
+        let request: &[u8] = match connections {
+            Connections::Close => b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
+            Connections::KeepAlive => b"GET / HTTP/1.1\r\nHost: test\r\n\r\n",
         };
-        while !self.stopping.load(Ordering::Relaxed) {
-            let answer: io::Result<Response> =
-                client.try_send(request.as_bytes()).and_then(|()| client.try_receive());
+        for round in 0.. {
+            if self.stopping.load(Ordering::Relaxed) {
+                return;
+            }
+            let sent = self.send(&mut client, request, round);
+            let answer: io::Result<Response> = sent.and_then(|()| client.try_receive());
             match answer {
                 Ok(response) if response.status == 200 => {
-                    let closes = response.closes() || connections == Connections::Close;
+                    let keeps = connections != Connections::Close;
+                    let closes = response.closes();
                     let body = String::from_utf8_lossy(&response.body).into_owned();
                     connection.answered_before = Some(body.clone());
-                    self.update(|report| *report.answered.entry(body).or_default() += 1);
-                    if closes {
+                    self.update(|report| {
+                        *report.answered.entry(body).or_default() += 1;
+                        report.closed += usize::from(keeps && closes);
+                    });
+                    if closes || !keeps {
                         return;
                     }
                 }
@@ -153,6 +176,17 @@ impl Shared {
                 Err(error) => return self.lose(connection.clone(), error.to_string()),
             }
         }
+    }
+
+    fn send(&self, client: &mut Client, request: &[u8], round: u64) -> io::Result<()> {
+        let (start, rest) = request.split_at(request.len() / 2);
+        if !self.hesitant {
+            return client.try_send(request);
+        }
+        client.try_send(start)?;
+        // Not always as long, so that whatever else happens meets it in every phase.
+        thread::sleep(Duration::from_millis(round * 7 % 40));
+        client.try_send(rest)
     }
 
     fn lose(&self, connection: Connection, seen: String) {

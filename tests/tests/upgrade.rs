@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 
 use rgunicorn_tests::{
-    Client, Connections, Launch, Load, Process, Server, Signal, eventually, example,
+    Client, Connections, Launch, Load, Process, Server, Signal, Successor, eventually, example,
 };
 
 /// Answers with the pid of its arbiter.
@@ -18,41 +18,6 @@ def app(environ, start_response):
     start_response('200 OK', [])
     return [b'%d' % os.getppid()]
 ";
-
-/// The new master, which is no child of the test's.
-struct Successor(Process);
-
-impl Successor {
-    fn start(server: &Server, count: usize) -> Self {
-        server.signal(Signal::SIGUSR2);
-        let line = server.wait_for_count("A new master is started (pid:", count);
-        let (_, pid) = line.rsplit_once("(pid:").unwrap();
-        let pid = pid.trim_end_matches(')').parse().unwrap();
-        Self(Process::find(pid).unwrap())
-    }
-
-    fn signal(&self, signal: Signal) {
-        self.0.signal(signal);
-    }
-
-    fn workers(&self) -> Vec<Process> {
-        Process::children_of(self.0.pid())
-    }
-
-    fn wait_for_end(&self) {
-        eventually("the new master's end", || (!self.0.is_alive()).then_some(()));
-    }
-}
-
-impl Drop for Successor {
-    fn drop(&mut self) {
-        let workers = self.workers();
-        self.0.signal(Signal::SIGKILL);
-        for worker in workers {
-            worker.signal(Signal::SIGKILL);
-        }
-    }
-}
 
 fn title(process: Process) -> String {
     let line = fs::read(format!("/proc/{}/cmdline", process.pid())).unwrap();
@@ -75,12 +40,12 @@ fn a_deploy_forward_loses_nothing() {
         load.wait_for_answers(100);
     }
     let new = Successor::start(&server, 1);
-    loads[1].wait_for_body(&new.0.pid().to_string());
+    loads[1].wait_for_body(&new.master().pid().to_string());
     assert_eq!(
         (pid_in(&server, "pid"), pid_in(&server, "pid.2")),
-        (Some(old.pid()), Some(new.0.pid()))
+        (Some(old.pid()), Some(new.master().pid()))
     );
-    assert_eq!(title(new.0), "rgunicorn: master [a-name-that-is-long-enough.2]");
+    assert_eq!(title(new.master()), "rgunicorn: master [a-name-that-is-long-enough.2]");
     assert_eq!(title(new.workers()[0]), "rgunicorn: worker [a-name-that-is-long-enough.2]");
     for load in &loads {
         load.wait_for_answers(100);
@@ -92,11 +57,11 @@ fn a_deploy_forward_loses_nothing() {
         load.wait_for_answers(100);
     }
     eventually("the pid file's new name", || {
-        (pid_in(&server, "pid") == Some(new.0.pid()) && pid_in(&server, "pid.2").is_none())
+        (pid_in(&server, "pid") == Some(new.master().pid()) && pid_in(&server, "pid.2").is_none())
             .then_some(())
     });
     eventually("the title", || {
-        (title(new.0) == "rgunicorn: master [a-name-that-is-long-enough]").then_some(())
+        (title(new.master()) == "rgunicorn: master [a-name-that-is-long-enough]").then_some(())
     });
     for load in loads {
         assert_eq!(load.stop().lost, []);
@@ -114,7 +79,7 @@ fn a_rollback_loses_nothing() {
     let load = Load::start(&server, Connections::Close, 4);
     for (count, signal) in [(1, Signal::SIGTERM), (2, Signal::SIGQUIT)] {
         let new = Successor::start(&server, count);
-        load.wait_for_body(&new.0.pid().to_string());
+        load.wait_for_body(&new.master().pid().to_string());
         if signal == Signal::SIGQUIT {
             // At once means at once: whoever it was answering is lost.
             assert_eq!(load.stop().lost, []);
@@ -137,13 +102,16 @@ fn a_broken_version_changes_nothing() {
     assert_eq!(server.get("/").status, 200);
     server.replace_app("syntax error");
     let new = Successor::start(&server, 1);
-    server.wait_for(&format!("The new master (pid:{}) ended with code 3; this one", new.0.pid()));
+    server.wait_for(&format!(
+        "The new master (pid:{}) ended with code 3; this one",
+        new.master().pid()
+    ));
     assert_eq!(server.get("/").text(), server.master().pid().to_string());
     // And the mended one is taken.
     server.replace_app(ARBITER);
     let new = Successor::start(&server, 2);
     eventually("the new version", || {
-        (server.get("/").text() == new.0.pid().to_string()).then_some(())
+        (server.get("/").text() == new.master().pid().to_string()).then_some(())
     });
     server.signal(Signal::SIGTERM);
     server.wait_for("Master has been promoted.");
@@ -177,7 +145,7 @@ def app(environ, start_response):
     server.wait_for_count("Booting worker", 2);
     server.signal(Signal::SIGTERM);
     server.wait_for("Master has been promoted.");
-    assert_eq!(server.get("/").text(), expected(new.0.pid()));
+    assert_eq!(server.get("/").text(), expected(new.master().pid()));
     new.signal(Signal::SIGTERM);
     assert_eq!(server.wait().code, Some(0));
 }
@@ -210,9 +178,9 @@ fn under_systemd_it_becomes_the_main_process() {
     let new = Successor::start(&server, 1);
     server.wait_for_count("Booting worker", 3);
     server.signal(Signal::SIGTERM);
-    assert_eq!(wait_for("MAINPID"), format!("MAINPID={}", new.0.pid()));
-    assert_eq!(wait_for("READY=1"), format!("READY=1\nMAINPID={}", new.0.pid()));
-    assert_eq!(server.get("/").text(), new.0.pid().to_string());
+    assert_eq!(wait_for("MAINPID"), format!("MAINPID={}", new.master().pid()));
+    assert_eq!(wait_for("READY=1"), format!("READY=1\nMAINPID={}", new.master().pid()));
+    assert_eq!(server.get("/").text(), new.master().pid().to_string());
     new.signal(Signal::SIGTERM);
     wait_for("STOPPING=1");
     assert_eq!(server.wait().code, Some(0));
@@ -245,7 +213,7 @@ fn unix_sockets_stay_as_long_as_anybody_serves() {
     server.wait_for_count("Booting worker", 3);
     server.signal(Signal::SIGTERM);
     server.wait_for("Master has been promoted.");
-    assert_eq!(ask(), new.0.pid().to_string());
+    assert_eq!(ask(), new.master().pid().to_string());
     new.signal(Signal::SIGTERM);
     assert_eq!(server.wait().code, Some(0));
     assert!(!socket.exists());
