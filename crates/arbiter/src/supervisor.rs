@@ -259,7 +259,7 @@ impl Supervisor {
             self.watch(now);
             self.measure_newcomer(worker, now);
             if is_newest {
-                self.prove();
+                self.prove(now);
             }
         }
     }

@@ -32,9 +32,11 @@ impl Supervisor {
         self.newest += 1;
         self.phase =
             Phase::Renewing(Renewal { previous, previous_wanted, is_proven: false, failures: 0 });
-        // Who does not serve yet need not begin to.
-        let generation = self.newest;
-        self.stop(now, |child| child.generation != generation && !child.is_ready());
+        // Who is not even there yet need not come. Who boots may be needed if this comes to nothing.
+        self.children.retain(|child| !child.is_down());
+        if self.wanted == 0 {
+            self.prove(now);
+        }
         self.rearm(now);
         self.measure_at = None;
     }
@@ -47,10 +49,15 @@ impl Supervisor {
         }
     }
 
-    /// A worker of the newest generation is ready.
-    pub(super) fn prove(&mut self) {
-        if let Phase::Renewing(renewal) = &mut self.phase {
-            renewal.is_proven = true;
+    /// A worker of the newest generation is ready: of the old ones, who does not serve yet need not
+    /// begin to.
+    pub(super) fn prove(&mut self, now: Moment) {
+        let Phase::Renewing(renewal) = &mut self.phase else { return };
+        if !std::mem::replace(&mut renewal.is_proven, true) {
+            let generation = self.newest;
+            self.stop(now, |child| {
+                child.generation != generation && child.is_wanted() && !child.is_ready()
+            });
         }
     }
 

@@ -170,10 +170,29 @@ fn who_dies_during_a_reload_is_replaced_by_a_new_one() {
 }
 
 #[test]
-fn who_does_not_serve_yet_need_not_begin_to() {
+fn who_does_not_serve_yet_need_not_begin_to_when_a_new_one_does() {
     let mut script = Script::new(plan(2, 0, 30));
     script.ready(1);
     script.signal(Signal::Hup);
     script.event(Event::Reloaded(plan(2, 0, 30)));
-    script.expect(&["fork 1", "fork 2", "Reload", "StopGracefully 2", "fork 3"]);
+    script.expect(&["fork 1", "fork 2", "Reload", "fork 3"]);
+    script.ready(3);
+    script.expect(&["StopGracefully 2"]);
+    script.exited(2, 0);
+    script.expect(&["fork 4"]);
+}
+
+#[test]
+fn who_boots_is_needed_if_the_reload_comes_to_nothing() {
+    let mut script = Script::new(plan(2, 0, 30));
+    script.signal(Signal::Hup);
+    script.event(Event::Reloaded(plan(2, 0, 30)));
+    script.expect(&["fork 1", "fork 2", "Reload", "fork 3"]);
+    script.ready(1);
+    script.exited(3, 1);
+    assert_eq!(script.decided.pop().unwrap(), "ReloadAbandoned");
+    script.decided.clear();
+    script.ready(2);
+    script.wait(60);
+    script.expect(&[]);
 }
