@@ -69,8 +69,12 @@ fn supervise(launch: Launch, mut loaded: Loaded) -> Result<u8, Failure> {
         go_to_background(&mut loaded)?;
     }
     let logs = SharedLogs::new(Logs::open(&loaded.settings)?);
-    let preloaded =
-        if loaded.settings.preload_app { Some(preload(&launch, &loaded.settings)?) } else { None };
+    let preloaded = if loaded.settings.preload_app {
+        Some(preload(&launch, &loaded.settings)?)
+    } else {
+        prepare_interpreter(&launch)?;
+        None
+    };
     release_interrupt()?;
     let options = arbiter_options(&loaded.settings, &launch);
     let title = Title::new(&loaded.settings);
@@ -117,6 +121,16 @@ fn release_interrupt() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Starts Python once for all workers: each would else spend 30 ms on it, also the one that takes the
+/// place of a dead one.
+fn prepare_interpreter(launch: &Launch) -> Result<(), Failure> {
+    embed::initialize(launch.arguments())?;
+    Python::attach(|py| {
+        python::import_common_modules(py);
+        python::freeze(py).map_err(|error| Failure::error(&error.to_string()))
+    })
+}
+
 /// `--preload`: the application is there before anything is bound, and a failure ends the start
 /// with its traceback and status 1, as under gunicorn; an application that exits is not contradicted.
 fn preload(launch: &Launch, settings: &Settings) -> Result<Preloaded, Failure> {
@@ -161,8 +175,7 @@ impl Hooks for Observer {
     }
 }
 
-/// Forks as it must: a config file may have started Python in the arbiter, at the start or at a
-/// reload. Without, each worker starts its own, and the arbiter stays small.
+/// Forks as it must: on the way to the background Python may not have been started yet.
 struct SiteForker;
 
 impl Forker for SiteForker {
