@@ -30,6 +30,9 @@ pub(crate) struct Monitor<H, L> {
     watch: Watch,
 }
 
+/// How often to look after those who wait when there is nobody to pass them on to.
+const LONELY_TICK: Duration = Duration::from_millis(10);
+
 /// What wakes the monitor.
 #[derive(Clone, Copy, Debug)]
 enum Watch {
@@ -117,7 +120,8 @@ impl<H: Handler, L: RequestLog> Monitor<H, L> {
             pool.stop();
         }
         self.watch = if reactor.has_ready() {
-            pool.tick.arm(TICK);
+            let has_siblings = pool.context.has_receivers();
+            pool.tick.arm(if has_siblings { TICK } else { LONELY_TICK });
             Watch::Tick
         } else {
             // From here on whoever finishes a response sends it himself.

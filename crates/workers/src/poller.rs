@@ -63,7 +63,7 @@ impl Poller {
     /// Waits at most this long, `None` for ever, and fills `events`; an interrupted wait is an
     /// empty one.
     pub(crate) fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        events.filled = 0;
+        (events.filled, events.taken) = (0, 0);
         match self.epoll.wait(&mut events.buffer, epoll_timeout(timeout)) {
             Ok(filled) => events.filled = filled,
             Err(Errno::EINTR) => {}
@@ -94,11 +94,13 @@ pub(crate) struct Events {
     buffer: Vec<EpollEvent>,
     /// `0 <= filled <= buffer.len()`
     filled: usize,
+    /// `0 <= taken <= filled`
+    taken: usize,
 }
 
 impl Events {
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self { buffer: vec![EpollEvent::empty(); capacity], filled: 0 }
+        Self { buffer: vec![EpollEvent::empty(); capacity], filled: 0, taken: 0 }
     }
 
     /// More descriptors may be ready than these.
@@ -106,8 +108,14 @@ impl Events {
         self.filled == self.buffer.len()
     }
 
-    pub(crate) fn token(&self, index: usize) -> Option<Token> {
-        let event = self.buffer.get(..self.filled)?.get(index)?;
+    pub(crate) fn is_empty(&self) -> bool {
+        self.taken == self.filled
+    }
+
+    /// Takes the next one.
+    pub(crate) fn next(&mut self) -> Option<Token> {
+        let event = self.buffer.get(..self.filled)?.get(self.taken)?;
+        self.taken += 1;
         Some(Token(event.data()))
     }
 }
@@ -133,14 +141,14 @@ mod tests {
         poller.add(&ours, Token(7), Interest::Read).unwrap();
         let mut events = Events::with_capacity(4);
         poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
-        assert_eq!(events.token(0), None);
+        assert_eq!(events.next(), None);
         theirs.write_all(b"x").unwrap();
         poller.wait(&mut events, None).unwrap();
-        assert_eq!(events.token(0), Some(Token(7)));
-        assert_eq!(events.token(1), None);
+        assert_eq!(events.next(), Some(Token(7)));
+        assert_eq!(events.next(), None);
         poller.delete(&ours).unwrap();
         poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
-        assert_eq!(events.token(0), None);
+        assert_eq!(events.next(), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The threads that call the application.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -75,7 +76,15 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
     /// The same for a thread that is not the main one.
     pub(crate) fn run_spawned(&self, thread: usize) {
         let _member = self.lead.enter();
-        self.run(thread);
+        self.guard(|| self.run(thread));
+    }
+
+    /// Runs a part of the worker. If it panics, which is a fault of ours, the reactor may be lost
+    /// with it: the worker ends, and the arbiter starts another.
+    pub(crate) fn guard(&self, part: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(part)).is_err() {
+            self.fail(io::Error::other("a thread of the worker panicked"));
+        }
     }
 
     /// The life of the main thread beside several application threads: it serves nobody, so that

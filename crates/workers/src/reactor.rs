@@ -175,6 +175,7 @@ impl<L: RequestLog> Reactor<L> {
     /// Goes on until there is a request for the application. Connections first: whoever is here
     /// goes before whoever wants in.
     pub(crate) fn turn(&mut self) -> io::Result<Turn> {
+        self.sort()?;
         self.hand_over_in_drain()?;
         self.end_overdue();
         if self.is_finished() {
@@ -182,6 +183,7 @@ impl<L: RequestLog> Reactor<L> {
         }
         self.end_vacancy()?;
         self.look_at_door()?;
+        self.spread();
         if let Some(job) = self.next_request() {
             return Ok(Turn::Serve(Box::new(job)));
         }
@@ -200,7 +202,6 @@ impl<L: RequestLog> Reactor<L> {
         }
         // Looks before anybody waits: a busy worker never gives the interpreter away for nothing.
         let more = self.poll(Some(Duration::ZERO))?;
-        self.spread();
         Ok(if more { Turn::More } else { Turn::Idle })
     }
 
@@ -236,10 +237,9 @@ impl<L: RequestLog> Reactor<L> {
     pub(crate) fn wait(&mut self) -> io::Result<()> {
         self.context.board.set_connections(self.slots.len());
         self.set_state(State::Idle);
-        let polled = self.poll(self.patience());
+        let asked = self.ask(self.patience());
         self.set_state(State::Busy);
-        self.spread();
-        polled.map(drop)
+        asked
     }
 
     /// What siblings see; that a worker drains, they see until its end.
@@ -270,6 +270,13 @@ impl<L: RequestLog> Reactor<L> {
 
     /// Asks the poller, and says whether it told anything.
     fn poll(&mut self, patience: Option<Duration>) -> io::Result<bool> {
+        self.ask(patience)?;
+        let told = !self.events.is_empty();
+        self.sort()?;
+        Ok(told)
+    }
+
+    fn ask(&mut self, patience: Option<Duration>) -> io::Result<()> {
         self.context.poller.wait(&mut self.events, patience)?;
         // The monitor does not speak for the application, which may hang.
         if !self.vacant {
@@ -280,9 +287,13 @@ impl<L: RequestLog> Reactor<L> {
         if self.listening {
             self.door_seen = self.now;
         }
-        let mut index = 0;
-        while let Some(token) = self.events.token(index) {
-            index += 1;
+        Ok(())
+    }
+
+    /// Puts what the poller told where it belongs. After a sleep this comes later than a look for
+    /// connections that came back meanwhile: they need not be silenced.
+    fn sort(&mut self) -> io::Result<()> {
+        while let Some(token) = self.events.next() {
             match token {
                 WAKE => self.obey_commands()?,
                 KICK => self.context.heed_kicks(),
@@ -291,7 +302,7 @@ impl<L: RequestLog> Reactor<L> {
                 token => self.enqueue(token),
             }
         }
-        Ok(index > 0)
+        Ok(())
     }
 
     /// Puts a connection in the queue, once.

@@ -68,7 +68,8 @@ impl<H: Handler, L: RequestLog> Worker for Server<H, L> {
         let pool = Arc::new(pool);
         let monitor = spawn_quietly("monitor", {
             let monitor = Monitor::new(Arc::clone(&pool), heartbeat.clone());
-            move || monitor.run()
+            let pool = Arc::clone(&pool);
+            move || pool.guard(|| monitor.run())
         })?;
         for thread in 0..threads.map_or(0, NonZeroUsize::get) {
             let pool = Arc::clone(&pool);

@@ -105,9 +105,10 @@ impl Slots {
         }
     }
 
-    /// Whether the connection of this place stood there when it was last put back.
-    pub(crate) fn is_in(&mut self, token: Token, phase: Phase) -> bool {
-        self.get(token).is_some_and(|slot| slot.phase == phase)
+    /// Whether the connection of this place stood there when it was last put back, and its
+    /// patience runs.
+    pub(crate) fn waits_in(&mut self, token: Token, phase: Phase) -> bool {
+        self.get(token).is_some_and(|slot| slot.phase == phase && slot.deadline.is_set())
     }
 
     /// The connections that stand in this phase.

@@ -29,6 +29,10 @@ impl Deadline {
         self.at = None;
     }
 
+    pub(crate) fn is_set(&self) -> bool {
+        self.at.is_some()
+    }
+
     /// How much of the patience is left.
     pub(crate) fn remaining(&self, now: Instant) -> Option<Duration> {
         Some(self.at?.saturating_duration_since(now))

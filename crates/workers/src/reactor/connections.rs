@@ -113,9 +113,10 @@ impl<L: RequestLog> Reactor<L> {
         } else {
             (Phase::Head, self.context.options.header_timeout)
         };
-        // The time for a head counts from its first byte, not from its last one.
-        let restart = phase != Phase::Head || !self.slots.is_in(token, Phase::Head);
-        self.park(token, client, phase, Interest::Read, restart.then_some(patience));
+        // The time for a head counts from its first byte, not from its last one; that for a
+        // request from the last one, and not from a look that found nothing.
+        let goes_on = phase != Phase::Body && self.slots.waits_in(token, phase);
+        self.park(token, client, phase, Interest::Read, (!goes_on).then_some(patience));
     }
 
     pub(super) fn idle_patience(&self) -> Duration {
@@ -298,8 +299,8 @@ impl<L: RequestLog> Reactor<L> {
     /// was none left.
     pub(super) fn release(&mut self, token: Token) {
         self.slots.release(token);
-        let listens_later = self.listening || self.vacant || self.resume.is_some();
-        if !listens_later && self.life == Life::Running {
+        let may_listen = self.life == Life::Running && !self.vacant;
+        if may_listen && !self.listening && self.resume.is_none() {
             self.resume = Some(self.now);
         }
     }

@@ -38,8 +38,6 @@ impl<L: RequestLog> Reactor<L> {
         if let Some(polled) = self.polled.take() {
             self.expire(polled);
         }
-        // Nobody is accepted before an application thread leads; it does so then in any case.
-        self.resume = self.resume.filter(|at| *at > self.now);
         Ok(())
     }
 
