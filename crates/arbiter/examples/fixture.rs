@@ -30,9 +30,9 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal as Number, raise};
 use nix::unistd::{Gid, Uid, setgroups, setuid};
 use rgunicorn_arbiter::{
-    Arbiter, Connection, Exit, Fork, Forker, Handle, HookError, Hooks, MemoryKind, Options, Pid,
-    Program, ReloadError, RetireReason, Signal, Source, SystemForker, Worker, WorkerError,
-    WorkerInfo, WorkerProcess,
+    Arbiter, Connection, Exit, ExitStatus, Fork, Forker, Handle, HookError, Hooks, MemoryKind,
+    Options, Pid, Program, ReloadError, RetireReason, Signal, Source, SystemForker, Worker,
+    WorkerError, WorkerInfo, WorkerProcess,
 };
 
 struct Fixture {
@@ -242,6 +242,17 @@ impl Forker for SignallingForker {
 }
 
 impl Hooks for Announce {
+    fn child_exit(&mut self, worker: &WorkerInfo, status: ExitStatus) -> Result<(), HookError> {
+        let sum: u64 = worker.words.iter().map(|word| word.load(Ordering::Relaxed)).sum();
+        match worker.pid {
+            Some(pid) if sum > 0 => {
+                log::info!("child_exit of {pid} by {status}, which had counted {sum}");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn on_starting(&mut self) -> Result<(), HookError> {
         log::info!("starting with pid file: {}", Path::new("pid").exists());
         Ok(())

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use crate::{ExitStatus, Listener, Pid, WorkerId};
+use crate::{ExitStatus, Listener, Pid, Words, WorkerId};
 
 /// Observers of an arbiter's life; each does nothing unless it is defined.
 ///
@@ -110,6 +110,9 @@ pub struct WorkerInfo {
     pub pid: Option<Pid>,
     /// How many workers had been started with it: 1, 2, 3 …
     pub age: u64,
+    /// What it shows to its siblings, and to [`child_exit`](Hooks::child_exit) after its end: they
+    /// are cleared before the next worker gets its slot.
+    pub words: Words,
 }
 
 /// Why a hook failed.

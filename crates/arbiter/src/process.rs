@@ -202,7 +202,7 @@ impl WorkerProcess {
     ///
     /// It beats while it waits, and ends when the worker is told to stop or its arbiter is dead; told
     /// to stop gracefully, after those who wait in the queues by then. What arrives for a worker
-    /// without listeners is only the end. Log files are not reopened.
+    /// without listeners is only the end. Log files are not reopened, and nothing is reported.
     pub fn incoming(&mut self) -> impl Iterator<Item = io::Result<Connection>> {
         let heartbeat = self.heartbeat();
         let first = Cell::new(0);
@@ -212,7 +212,7 @@ impl WorkerProcess {
                 while let Some(command) = self.next_command() {
                     match command {
                         Command::Abort | Command::StopNow => return None,
-                        Command::ReopenLogs => {}
+                        Command::ReopenLogs | Command::Report => {}
                         // Closing the listeners would reset who is in their queues.
                         Command::StopGracefully => self.link.stops = true,
                     }
@@ -309,9 +309,10 @@ fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | WouldBlock)
 }
 
-const BY_URGENCY: [(Command, &[Number]); 4] = [
+const BY_URGENCY: [(Command, &[Number]); 5] = [
     (Command::Abort, &[Number::SIGABRT]),
     (Command::StopNow, &[Number::SIGINT, Number::SIGQUIT]),
     (Command::StopGracefully, &[Number::SIGTERM]),
     (Command::ReopenLogs, &[Number::SIGUSR1]),
+    (Command::Report, &[Number::SIGURG]),
 ];

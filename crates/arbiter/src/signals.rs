@@ -34,6 +34,9 @@ pub enum Signal {
     Ttin,
     /// SIGTTOU: one worker less.
     Ttou,
+    /// SIGURG: let all workers tell what they are doing. It is one that gunicorn leaves unused, and
+    /// that hits nothing where nobody expects it, for the system ignores it by default.
+    Urg,
     /// SIGUSR1: reopen log files.
     Usr1,
     /// SIGUSR2: start the program anew, to replace this one.
@@ -51,6 +54,7 @@ impl Signal {
             Number::SIGTERM => Self::Term,
             Number::SIGTTIN => Self::Ttin,
             Number::SIGTTOU => Self::Ttou,
+            Number::SIGURG => Self::Urg,
             Number::SIGUSR1 => Self::Usr1,
             Number::SIGUSR2 => Self::Usr2,
             Number::SIGWINCH => Self::Winch,
@@ -69,6 +73,7 @@ impl fmt::Display for Signal {
             Self::Term => "term",
             Self::Ttin => "ttin",
             Self::Ttou => "ttou",
+            Self::Urg => "urg",
             Self::Usr1 => "usr1",
             Self::Usr2 => "usr2",
             Self::Winch => "winch",
@@ -96,14 +101,21 @@ impl Signals {
         Number::SIGTERM,
         Number::SIGTTIN,
         Number::SIGTTOU,
+        Number::SIGURG,
         Number::SIGUSR1,
         Number::SIGUSR2,
         Number::SIGWINCH,
     ];
     /// What a worker receives. What only its arbiter acts on does nothing here, so that a hang-up
     /// or a resize of the terminal, which goes to the whole process group, harms no worker.
-    pub(crate) const WORKER: &[Number] =
-        &[Number::SIGABRT, Number::SIGINT, Number::SIGQUIT, Number::SIGTERM, Number::SIGUSR1];
+    pub(crate) const WORKER: &[Number] = &[
+        Number::SIGABRT,
+        Number::SIGINT,
+        Number::SIGQUIT,
+        Number::SIGTERM,
+        Number::SIGURG,
+        Number::SIGUSR1,
+    ];
 
     pub(crate) fn new(signals: &[Number]) -> io::Result<Self> {
         let (read, write) = UnixStream::pair()?;

@@ -71,6 +71,8 @@ pub enum Command {
     Abort,
     /// USR1: open log files anew.
     ReopenLogs,
+    /// URG: tell in the log what this worker is doing.
+    Report,
     /// TERM: finish what is under way, then end.
     StopGracefully,
     /// INT or QUIT: end at once.

@@ -177,6 +177,9 @@ impl World {
             ]);
             self.signal(signal);
         }
+        if self.other_random.percent(5) {
+            self.signal(Signal::Urg);
+        }
         if self.other_random.percent(20) {
             if let Some(pid) = self.upgrade.take() {
                 self.event(Event::Exited { pid, status: KILLED, out_of_memory: None });
@@ -501,9 +504,9 @@ impl World {
         let graceful_timeout = self.plan.graceful_timeout;
         let process = self.processes.get_mut(&pid);
         let process = process.unwrap_or_else(|| panic!("seed {seed}: {command:?} to a reaped pid"));
-        process.is_told_to_end |= command != Command::ReopenLogs;
+        process.is_told_to_end |= !matches!(command, Command::ReopenLogs | Command::Report);
         let end = match command {
-            Command::ReopenLogs => return,
+            Command::ReopenLogs | Command::Report => return,
             // Half of those who hang come back, for the command interrupts what they wait for.
             Command::Abort if self.random.percent(50) => {
                 (Duration::from_secs(2), ExitStatus::Exited(1))

@@ -7,9 +7,10 @@ use std::process;
 
 use pyo3::Python;
 use rgunicorn_arbiter::{
-    Arbiter, Daemon, Fork, Forker, HookError, Hooks, Listener, Program, SystemForker,
+    Arbiter, Daemon, ExitStatus, Fork, Forker, HookError, Hooks, Listener, Moment, Program,
+    SystemForker, WorkerInfo,
 };
-use rgunicorn_workers::{PythonForker, RequestLog};
+use rgunicorn_workers::{PythonForker, RequestLog, Scoreboard};
 
 use crate::environment::Environment;
 use crate::load::{Command, Failure, Launch, Loaded, load};
@@ -144,7 +145,7 @@ fn preload(launch: &Launch, settings: &Settings) -> Result<Preloaded, Failure> {
     })
 }
 
-/// The lines that gunicorn logs around the arbiter's own.
+/// The lines around the arbiter's own: gunicorn's, and what a worker was doing that has died.
 struct Observer {
     logs: SharedLogs,
     loaded: Loaded,
@@ -161,6 +162,15 @@ impl Hooks for Observer {
     fn when_ready(&mut self, _listeners: &[Listener]) -> Result<(), HookError> {
         log::info!("Using worker: {}", self.loaded.settings.worker_class);
         self.title.show("master");
+        Ok(())
+    }
+
+    fn child_exit(&mut self, worker: &WorkerInfo, status: ExitStatus) -> Result<(), HookError> {
+        if let (Some(pid), false) = (worker.pid, status.success()) {
+            for request in Scoreboard::read(&worker.words, Moment::now()) {
+                log::error!("Worker (pid:{pid}) ended by {status} in the midst of {request}");
+            }
+        }
         Ok(())
     }
 

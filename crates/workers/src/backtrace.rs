@@ -22,6 +22,8 @@ use nix::sys::signal::{SigSet, Signal, raise};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::handler::Stack;
+
 /// Takes the Python stacks of all threads. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Backtraces {
@@ -83,23 +85,23 @@ impl Backtraces {
     /// interpreter's lock is not to be had.
     ///
     /// # Errors
-    /// No thread runs Python, the application has put its own handler in place of ours, or there is
-    /// no room for a thread.
-    pub(crate) fn dump(&self) -> io::Result<String> {
+    /// The application has put its own handler in place of ours, or there is no room for a thread.
+    pub(crate) fn dump(&self) -> io::Result<Vec<Stack>> {
         let inner = &*self.inner;
         let _turn = inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
         inner.file.set_len(0)?;
         (&inner.file).rewind()?;
-        if !self.dump_attached()? {
+        let by_signal = !self.dump_attached()?;
+        if by_signal {
             dump_by_signal()?;
         }
         let mut dump = vec![0; LIMIT_BYTES];
         let length = inner.file.read_at(&mut dump, 0)?;
         dump.truncate(length);
-        match threads_with_frames(&String::from_utf8_lossy(&dump)) {
-            stacks if stacks.is_empty() => Err(io::Error::other("no thread has a Python stack")),
-            stacks => Ok(stacks),
+        if by_signal && dump.is_empty() {
+            return Err(io::Error::other(format!("the application handles {SIGNAL}")));
         }
+        Ok(stacks(&String::from_utf8_lossy(&dump)))
     }
 
     /// Lets a thread of its own dump as soon as it has the interpreter's lock. `false`: it has not
@@ -159,11 +161,20 @@ fn dump_by_signal() -> io::Result<()> {
     Ok(raise(SIGNAL)?)
 }
 
-/// A dump without the threads that only wait to run Python code: that which dumped, for one.
-fn threads_with_frames(dump: &str) -> String {
+/// A dump thread by thread, without those that only wait to run Python code: that which dumped,
+/// for one.
+fn stacks(dump: &str) -> Vec<Stack> {
     let threads = dump.split("\n\n").map(str::trim_end);
-    let threads = threads.filter(|thread| !thread.is_empty() && !thread.ends_with(NO_FRAME));
-    threads.collect::<Vec<_>>().join("\n")
+    let threads = threads.filter(|thread| !thread.ends_with(NO_FRAME));
+    threads.filter_map(|thread| Some(Stack::new(ident(thread)?, thread.to_owned()))).collect()
+}
+
+/// Of the thread whose stack this is: `Thread 0x00007f0a83b6c740 (most recent call first):`, or
+/// `Current thread 0x…`.
+fn ident(stack: &str) -> Option<u64> {
+    let (_, number) = stack.split_once("hread 0x")?;
+    let end = number.find(|character: char| !character.is_ascii_hexdigit());
+    u64::from_str_radix(number.get(..end?)?, 16).ok()
 }
 
 /// As faulthandler says it.
@@ -178,6 +189,10 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    fn text(stacks: &[Stack]) -> String {
+        stacks.iter().flat_map(|stack| [stack.text.as_str(), "\n"]).collect()
+    }
 
     fn run(py: Python<'_>, code: &str) {
         py.run(&CString::new(code).unwrap(), None, None).unwrap();
@@ -195,7 +210,7 @@ mod tests {
     fn expect(backtraces: &Backtraces, parts: &[&str]) -> String {
         let begun = Instant::now();
         loop {
-            let dump = backtraces.dump().unwrap_or_default();
+            let dump = text(&backtraces.dump().unwrap_or_default());
             if parts.iter().all(|part| dump.contains(part)) {
                 return dump;
             }
@@ -226,7 +241,7 @@ mod tests {
         // Hundreds of dumps beside a thread that runs do no harm, and leave nothing of each other.
         let length = dump.len();
         for _ in 0..300 {
-            let dump = backtraces.clone().dump().unwrap();
+            let dump = text(&backtraces.clone().dump().unwrap());
             assert!(dump.len() < 2 * length, "{dump}");
         }
         Python::attach(|py| run(py, "done.set()"));
@@ -248,7 +263,7 @@ mod tests {
         expect(&backtraces, &[stack]);
         // The lock is still not to be had, and no second thread joins that which waits for it.
         assert!(backtraces.inner.waiting.load(Ordering::Relaxed));
-        assert!(backtraces.dump().unwrap().contains(stack));
+        assert!(text(&backtraces.dump().unwrap()).contains(stack));
         let written = backtraces.inner.file.metadata().unwrap().len();
         ours.write_all(b"!").unwrap();
         keeper.join().unwrap();
@@ -264,8 +279,14 @@ mod tests {
         let dump = "Thread 0x1 (most recent call first):\n  File \"a\", line 1 in b\n\n\
                     Thread 0x2 (most recent call first):\n  <no Python frame>\n\n\
                     Current thread 0x3 (most recent call first):\n  <no Python frame>\n";
-        let expected = "Thread 0x1 (most recent call first):\n  File \"a\", line 1 in b";
-        assert_eq!(threads_with_frames(dump), expected);
-        assert_eq!(threads_with_frames(""), "");
+        let text = "Thread 0x1 (most recent call first):\n  File \"a\", line 1 in b";
+        assert_eq!(stacks(dump), [Stack::new(1, text.to_owned())]);
+        assert!(stacks("").is_empty());
+        // From Python 3.14 on, and cut by the limit.
+        let named = "Current thread 0x00007f0a83b6c740 [main] (most recent call first):\n  File";
+        assert_eq!(stacks(named), [Stack::new(0x7f0a_83b6_c740, named.to_owned())]);
+        for broken in ["Thread 0x", "Thread 0x1", "Thread 0xg (", "Thread 0x11111111111111111 ("] {
+            assert!(stacks(broken).is_empty(), "{broken}");
+        }
     }
 }

@@ -9,11 +9,14 @@ use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use rgunicorn_arbiter::{Address, Heartbeat, Mailbox, WorkerProcess};
 
+use crate::handler::Handler;
 use crate::inflight::InFlight;
 use crate::options::Options;
 use crate::outbox::Outbox;
 use crate::poller::Poller;
+use crate::report::{Occasion, Reporter};
 use crate::scoreboard::{Scoreboard, State};
+use crate::silence::Silence;
 use crate::spool::Spools;
 
 /// Outlives the reactor as long as a handler holds a connection.
@@ -41,6 +44,8 @@ pub(crate) struct Context {
     pub(crate) options: Options,
     pub(crate) outbox: Outbox,
     pub(crate) poller: Arc<Poller>,
+    pub(crate) reporter: Reporter,
+    pub(crate) silence: Silence,
     pub(crate) spools: Spools,
     /// A sibling has had nothing to do for a while.
     spread: AtomicBool,
@@ -49,16 +54,19 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(
         options: Options,
+        handler: Arc<dyn Handler>,
         poller: Poller,
         process: &WorkerProcess,
     ) -> io::Result<Self> {
+        let board = Scoreboard::new(process.words());
+        let threads = options.threads.map_or(1, NonZeroUsize::get);
         let listeners = process.listeners().iter();
         let spools = Spools::new(options.request_buffer_size, options.tmp_upload_dir.clone());
-        let threads = options.threads.map_or(1, NonZeroUsize::get);
         Ok(Self {
             asleep: AtomicBool::new(false),
             beat: options.threads.is_none().then(|| process.heartbeat()),
-            board: Scoreboard::new(process.words()),
+            reporter: Reporter::new(board.clone(), handler, threads),
+            board,
             draining: AtomicBool::new(false),
             in_flight: options.request_timeout.map(|limit| InFlight::new(limit, threads)),
             is_mailbox_full: AtomicBool::new(false),
@@ -69,6 +77,7 @@ impl Context {
             options,
             outbox: Outbox::default(),
             poller: Arc::new(poller),
+            silence: Silence::new(process.heartbeat(), process.timeout()),
             spools,
             spread: AtomicBool::new(false),
         })
@@ -95,6 +104,13 @@ impl Context {
     pub(crate) fn beat(&self) {
         if let Some(heartbeat) = &self.beat {
             heartbeat.beat();
+        }
+    }
+
+    /// Before the arbiter ends this process for its silence, the log gets to know where it hangs.
+    pub(crate) fn heed_silence(&self) {
+        if let Some(timeout) = self.silence.notice() {
+            self.reporter.report(Occasion::Silent { timeout });
         }
     }
 

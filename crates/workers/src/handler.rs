@@ -49,9 +49,43 @@ pub trait Handler: Send + Sync + 'static {
         None
     }
 
+    /// What the threads of this process are doing, for the log. It may take a second, and is called
+    /// on a thread that nobody waits for, while the others go on or are stuck. An interpreter tells
+    /// the stacks of its own functions here.
+    ///
+    /// # Errors
+    /// That cannot be seen at the moment.
+    fn stacks(&self) -> io::Result<Vec<Stack>> {
+        Ok(Vec::new())
+    }
+
     /// Called after each such wait, on the process's main thread: here an interpreter runs the
     /// signal handlers that became pending meanwhile.
     fn woken(&self) {}
+}
+
+/// Where a thread is.
+///
+/// ```
+/// use rgunicorn_workers::Stack;
+///
+/// let stack = Stack::new(7, "  File \"shop.py\", line 3 in pay".to_owned());
+/// assert_eq!(stack.thread, 7);
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Stack {
+    /// The thread as `pthread_self(3)` has it, which is Python's `threading.get_ident()`.
+    pub thread: u64,
+    /// Lines of text, without a newline at the end.
+    pub text: String,
+}
+
+impl Stack {
+    /// The stack of this thread.
+    pub fn new(thread: u64, text: String) -> Self {
+        Self { thread, text }
+    }
 }
 
 /// What became of the connection.

@@ -10,7 +10,6 @@
 
 mod access;
 #[cfg(feature = "wsgi")]
-#[cfg_attr(not(test), expect(dead_code, reason = "nobody asks for stacks yet"))]
 mod backtrace;
 mod call;
 mod client;
@@ -33,9 +32,11 @@ mod pool;
 #[cfg(feature = "wsgi")]
 mod python;
 mod reactor;
+mod report;
 mod scoreboard;
 mod serve;
 mod server;
+mod silence;
 mod slots;
 mod socket;
 mod spool;
@@ -50,7 +51,7 @@ mod wsgi;
 pub use access::{Record, RequestLog};
 pub use call::{Call, Hold, Interrupter};
 pub use client::Client;
-pub use handler::{ConnectionError, Handler, Outcome};
+pub use handler::{ConnectionError, Handler, Outcome, Stack};
 pub use options::Options;
 #[cfg(feature = "wsgi")]
 pub use python::{PythonForker, detach_forks};

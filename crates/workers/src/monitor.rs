@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use rgunicorn_arbiter::{Heartbeat, WorkerId};
+use rgunicorn_arbiter::WorkerId;
 
 use crate::access::RequestLog;
 use crate::handler::Handler;
@@ -21,7 +21,6 @@ use crate::tick::TICK;
 /// are busy.
 #[derive(Debug)]
 pub(crate) struct Monitor<H, L> {
-    heartbeat: Heartbeat,
     /// Siblings that had nothing to do at the last tick.
     idle: Vec<(WorkerId, u64)>,
     pool: Arc<Pool<H, L>>,
@@ -43,14 +42,15 @@ enum Watch {
 }
 
 impl<H: Handler, L: RequestLog> Monitor<H, L> {
-    pub(crate) fn new(pool: Arc<Pool<H, L>>, heartbeat: Heartbeat) -> Self {
-        Self { heartbeat, idle: Vec::new(), pool, seen: None, watch: Watch::Tick }
+    pub(crate) fn new(pool: Arc<Pool<H, L>>) -> Self {
+        Self { idle: Vec::new(), pool, seen: None, watch: Watch::Tick }
     }
 
     /// Until the worker ends.
     pub(crate) fn run(mut self) {
         loop {
             self.sleep();
+            self.pool.context.heed_silence();
             match self.pool.lead.view() {
                 View::Stopped => return,
                 View::Led => self.stand_by(),
@@ -111,7 +111,7 @@ impl<H: Handler, L: RequestLog> Monitor<H, L> {
             self.stand_by();
             return;
         };
-        if let Err(error) = reactor.tend(self.heartbeat.silence()) {
+        if let Err(error) = reactor.tend() {
             pool.fail(error);
             return;
         }

@@ -62,6 +62,7 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
     ///
     /// `thread` is its number among the worker's, from 0.
     pub(crate) fn run(&self, thread: usize) {
+        self.context.reporter.enroll(thread);
         if let Some(in_flight) = &self.context.in_flight {
             if let Some(seat) = in_flight.seat(thread) {
                 seat.occupy(self.handler.interrupter(in_flight.limit()));

@@ -18,8 +18,10 @@ use rgunicorn_arbiter::{Command, WorkerProcess};
 
 use crate::access::RequestLog;
 use crate::context::Context;
+use crate::handler::Handler;
 use crate::options::Options;
 use crate::poller::{Events, Interest, Poller, Token};
+use crate::report::Occasion;
 use crate::scoreboard::State;
 use crate::serve::Job;
 use crate::slots::{Phase, Slots};
@@ -125,8 +127,13 @@ pub(crate) enum Turn {
 }
 
 impl<L: RequestLog> Reactor<L> {
-    pub(crate) fn new(log: Arc<L>, options: Options, process: WorkerProcess) -> io::Result<Self> {
-        let context = Context::new(options, Poller::new()?, &process)?;
+    pub(crate) fn new(
+        handler: Arc<dyn Handler>,
+        log: Arc<L>,
+        options: Options,
+        process: WorkerProcess,
+    ) -> io::Result<Self> {
+        let context = Context::new(options, handler, Poller::new()?, &process)?;
         context.poller.add(process.wake(), WAKE, Interest::Read)?;
         context.poller.add(context.kick.as_fd(), KICK, Interest::Read)?;
         Ok(Self {
@@ -239,6 +246,10 @@ impl<L: RequestLog> Reactor<L> {
         self.set_state(State::Idle);
         let asked = self.ask(self.patience());
         self.set_state(State::Busy);
+        if self.is_overheard() {
+            self.context.heed_silence();
+            self.save_what_can_be_saved();
+        }
         asked
     }
 
@@ -265,7 +276,8 @@ impl<L: RequestLog> Reactor<L> {
         let resume = self.resume.map(|at| at.saturating_duration_since(self.now));
         let away = (self.away > 0).then_some(AWAY_PATIENCE);
         let overdue = self.next_look().map(|at| at.saturating_duration_since(self.now));
-        [beat, timer, resume, away, overdue].into_iter().flatten().min()
+        let silence = self.is_overheard().then(|| self.context.silence.remaining()).flatten();
+        [beat, timer, resume, away, overdue, silence].into_iter().flatten().min()
     }
 
     /// Asks the poller, and says whether it told anything.
@@ -322,6 +334,7 @@ impl<L: RequestLog> Reactor<L> {
         while let Some(command) = self.process.next_command() {
             match command {
                 Command::ReopenLogs => self.log.reopen(),
+                Command::Report => self.context.reporter.report(Occasion::Asked),
                 Command::StopGracefully => self.drain()?,
                 Command::Abort | Command::StopNow => self.stop(),
             }

@@ -159,6 +159,11 @@ impl<W: Deref<Target = [AtomicU64]>> Scoreboard<W> {
         self.set(2, handled);
     }
 
+    /// Whether the requests of this thread can be seen.
+    pub(crate) fn has_room_for(&self, thread: usize) -> bool {
+        self.row(thread).is_some()
+    }
+
     /// This thread, and no other under its number, begins to answer a request. With `end` it costs
     /// 10 ns.
     pub(crate) fn begin(
@@ -206,7 +211,6 @@ impl<W: Deref<Target = [AtomicU64]>> Scoreboard<W> {
     }
 
     /// The requests of this worker.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nobody asks for it yet"))]
     pub(crate) fn running(&self, now: Moment) -> Vec<RunningRequest> {
         Scoreboard::read(&self.words, now)
     }

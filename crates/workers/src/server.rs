@@ -63,11 +63,13 @@ impl<H: Handler, L: RequestLog> Worker for Server<H, L> {
     fn run(&mut self, process: WorkerProcess) -> Result<(), WorkerError> {
         let (heartbeat, timeout) = (process.heartbeat(), process.timeout());
         let threads = self.options.threads;
-        let mut reactor = Reactor::new(Arc::clone(&self.log), self.options.clone(), process)?;
+        let handler: Arc<dyn Handler> = Arc::<H>::clone(&self.handler);
+        let log = Arc::clone(&self.log);
+        let mut reactor = Reactor::new(handler, log, self.options.clone(), process)?;
         let pool = Pool::new(Arc::clone(&self.handler), Arc::clone(&self.log), &reactor)?;
         let pool = Arc::new(pool);
         let monitor = spawn_quietly("monitor", {
-            let monitor = Monitor::new(Arc::clone(&pool), heartbeat.clone());
+            let monitor = Monitor::new(Arc::clone(&pool));
             let pool = Arc::clone(&pool);
             move || pool.guard(|| monitor.run())
         })?;

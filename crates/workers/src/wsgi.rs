@@ -15,9 +15,10 @@ use rgunicorn_arbiter::Address;
 use rgunicorn_http1::{Framing, RequestHead, ResponseHead};
 use rgunicorn_wsgi::{App, AppError, Exchange, Local, Peer, Request, Scheme, format_exception};
 
+use crate::backtrace::Backtraces;
 use crate::call::Interrupter;
 use crate::client::Client;
-use crate::handler::{ConnectionError, Handler, Outcome};
+use crate::handler::{ConnectionError, Handler, Outcome, Stack};
 use crate::interrupt::{Interrupt, ThreadInterrupter};
 use crate::python::{end_if_forked, raise_on_abort, spawn_thread};
 use crate::variables::Variables;
@@ -27,6 +28,7 @@ use crate::variables::Variables;
 pub struct WsgiHandler {
     aborted: Arc<AtomicBool>,
     app: App,
+    backtraces: Backtraces,
     /// Made when the first thread asks for it.
     interrupt: OnceLock<Arc<Interrupt>>,
     /// Variables of the environ that the log wants to know.
@@ -34,13 +36,15 @@ pub struct WsgiHandler {
 }
 
 impl WsgiHandler {
-    /// Takes the application and the signal by which the arbiter ends a worker that hangs.
+    /// Takes the application, the signal by which the arbiter ends a worker that hangs, and one
+    /// (SIGSTKFLT) by which this process looks at its own stacks.
     ///
     /// # Errors
-    /// Not called on Python's main thread.
+    /// Not called on Python's main thread, or without a `faulthandler`.
     pub fn new(py: Python<'_>, app: App) -> PyResult<Self> {
         let (interrupt, logged) = (OnceLock::new(), Vec::new());
-        Ok(Self { aborted: raise_on_abort(py)?, app, interrupt, logged })
+        let backtraces = Backtraces::install(py)?;
+        Ok(Self { aborted: raise_on_abort(py)?, app, backtraces, interrupt, logged })
     }
 
     /// Notes these variables of the environ for the log, with the values that they have after the
@@ -162,6 +166,10 @@ impl Handler for WsgiHandler {
                 None
             }
         }
+    }
+
+    fn stacks(&self) -> io::Result<Vec<Stack>> {
+        self.backtraces.dump()
     }
 
     fn woken(&self) {

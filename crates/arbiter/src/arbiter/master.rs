@@ -231,7 +231,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
     }
 
     fn fork(&mut self, worker: WorkerId, age: u64) -> Option<Ending> {
-        let mut info = WorkerInfo { id: worker, pid: None, age };
+        let mut info = WorkerInfo { id: worker, pid: None, age, words: self.page.words_of(worker) };
         log_hook("pre_fork", self.hooks.pre_fork(&info));
         self.page.clear(worker);
         // What is sent to the child before it has handlers of its own is to wait for them.
@@ -309,6 +309,7 @@ fn number(command: Command) -> Number {
     match command {
         Command::Abort => Number::SIGABRT,
         Command::ReopenLogs => Number::SIGUSR1,
+        Command::Report => Number::SIGURG,
         Command::StopGracefully => Number::SIGTERM,
         Command::StopNow => Number::SIGQUIT,
     }

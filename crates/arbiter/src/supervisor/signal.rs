@@ -11,7 +11,11 @@ impl Supervisor {
         }
         self.report(Report::Handling(signal));
         match (&self.phase, signal) {
-            (_, Signal::Usr1) => self.reopen_logs(),
+            (_, Signal::Usr1) => {
+                self.actions.push_back(Action::ReopenLogs);
+                self.tell_all(Command::ReopenLogs);
+            }
+            (_, Signal::Urg) => self.tell_all(Command::Report),
             (_, Signal::Winch) if !self.plan.daemon => self.report(Report::NotDaemonized),
             (Phase::Stopping { halt, quick: false }, Signal::Int | Signal::Quit) => {
                 self.phase = Phase::Stopping { halt: *halt, quick: true };
@@ -54,11 +58,9 @@ impl Supervisor {
         }
     }
 
-    fn reopen_logs(&mut self) {
-        self.actions.push_back(Action::ReopenLogs);
+    fn tell_all(&mut self, command: Command) {
         let pids = self.children.iter().filter_map(Child::pid);
-        let commands = pids.map(|pid| Action::Command { pid, command: Command::ReopenLogs });
-        self.actions.extend(commands);
+        self.actions.extend(pids.map(|pid| Action::Command { pid, command }));
     }
 
     pub(super) fn halt(&mut self, halt: Halt, quick: bool, now: Moment) {

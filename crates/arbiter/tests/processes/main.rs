@@ -137,8 +137,12 @@ fn other_signals() {
     server.wait_for("logs reopened");
     server.signal(Signal::SIGWINCH);
     server.wait_for("SIGWINCH ignored. Not daemonized");
+    server.signal(Signal::SIGURG);
+    server.wait_for("Handling signal: urg");
     assert_eq!(server.ask(), worker);
-    for signal in [Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGWINCH] {
+    let signals =
+        [Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGURG, Signal::SIGWINCH];
+    for signal in signals {
         kill(worker, signal).unwrap();
     }
     assert_eq!(server.ask(), worker);

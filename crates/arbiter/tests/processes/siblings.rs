@@ -50,6 +50,7 @@ fn workers_see_each_others_words() {
     // What a worker wrote ends with it, and the others' stays.
     let dead = server.ask();
     kill(dead, Signal::SIGKILL).unwrap();
+    server.wait_for(&format!("child_exit of {dead} by SIGKILL, which had counted "));
     server.wait_for(&format!("Worker (pid:{dead}) was sent SIGKILL!"));
     let rest = wait_until("an answer", || text(server.connect(b'n')).parse::<u32>().ok());
     assert!(rest <= 21, "{rest}");

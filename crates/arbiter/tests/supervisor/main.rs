@@ -46,6 +46,22 @@ fn a_second_signal_hurries() {
 }
 
 #[test]
+fn workers_report_at_any_time() {
+    let mut script = Script::settled(plan(2, 10, 30));
+    script.signal(Signal::Urg);
+    script.expect(&["Report 1", "Report 2"]);
+    script.signal(Signal::Term);
+    script.signal(Signal::Urg);
+    script.expect(&[
+        "CloseListeners",
+        "StopGracefully 1",
+        "StopGracefully 2",
+        "Report 1",
+        "Report 2",
+    ]);
+}
+
+#[test]
 fn a_silent_worker_is_aborted_then_killed_then_replaced() {
     let mut script = Script::settled(plan(1, 10, 30));
     script.silence = Duration::from_secs(100);

@@ -13,9 +13,7 @@ impl<L: RequestLog> Reactor<L> {
     /// Does what needs no application thread: reads on, flushes, times out, obeys, and gives to
     /// siblings what they can serve. Never calls the application, and never sleeps. What is ready
     /// for the application is left unread where that is possible.
-    ///
-    /// `silence`: the age of the last heartbeat.
-    pub(crate) fn tend(&mut self, silence: Duration) -> io::Result<()> {
+    pub(crate) fn tend(&mut self) -> io::Result<()> {
         if !self.vacant {
             self.vacant = true;
             self.set_state(State::Stuck);
@@ -31,10 +29,7 @@ impl<L: RequestLog> Reactor<L> {
         self.hear_unfinished();
         self.relieve();
         self.hand_over_in_drain()?;
-        if self.process.timeout().is_some_and(|timeout| silence >= timeout) {
-            // The arbiter is about to end this process: only what the application has is lost.
-            self.hand_over_all_or_retry();
-        }
+        self.save_what_can_be_saved();
         if let Some(polled) = self.polled.take() {
             self.expire(polled);
         }
@@ -44,6 +39,19 @@ impl<L: RequestLog> Reactor<L> {
     /// Whether somebody waits for an application thread.
     pub(crate) fn has_ready(&self) -> bool {
         !self.ready.is_empty() || !self.requests.is_empty()
+    }
+
+    /// Whether somebody else's heartbeat may fail while this one leads.
+    pub(super) fn is_overheard(&self) -> bool {
+        self.vacant || self.context.beat.is_none()
+    }
+
+    /// When the arbiter is about to end this process for its silence, siblings get its connections:
+    /// only what the application has is lost.
+    pub(super) fn save_what_can_be_saved(&mut self) {
+        if self.context.silence.is_fatal() {
+            self.hand_over_all_or_retry();
+        }
     }
 
     /// An application thread leads again.
