@@ -4,20 +4,22 @@
 //! `fixture WORKERS FILE OPTION...`, where an option is an address to listen at, or `NAME=VALUE`.
 //!
 //! The first word of FILE says how a worker boots: `boot` fails, `app` has no application, `panic`
-//! panics, `full` cannot even be forked, `slow` never gets ready, `early` receives SIGTERM before it has handlers of its own,
-//! anything else succeeds. Further words are the options after a reload, if there are any.
+//! panics, `full` cannot even be forked, `slow` never gets ready, `early` receives SIGTERM before it
+//! has handlers of its own, anything else succeeds. Further words are the options after a reload, if
+//! there are any.
 //!
 //! A client sends one byte: `p` asks for the pid, `s` for the process's status, `l` for the number
-//! of reloads before it, `o` for an orphan's, `v` for variables of the environment that are meant for arbiters; `h` makes the worker hang, `e` exit with an error, `x` panic, `r` ask for a
-//! successor, `w` wait for the end of the input before it answers, `m` leave the connection in the
-//! mailbox, `c` take one from there and answer both. `n` adds 1 to the worker's word and asks for the
-//! sum of all workers'.
+//! of reloads before it, `o` for an orphan's, `v` for variables of the environment that are meant for
+//! arbiters, `f` for the pid of a process that the worker forks; `h` makes the worker hang, `e` exit
+//! with an error, `x` panic, `r` ask for a successor, `w` wait for the end of the input before it
+//! answers, `m` leave the connection in the mailbox, `c` take one from there and answer both. `n` adds
+//! 1 to the worker's word and asks for the sum of all workers'.
 
 #![expect(clippy::panic, reason = "one of the accidents")]
 
 use std::error::Error;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -31,8 +33,8 @@ use nix::sys::signal::{Signal as Number, raise};
 use nix::unistd::{Gid, Uid, setgroups, setuid};
 use rgunicorn_arbiter::{
     Arbiter, Connection, Exit, ExitStatus, Fork, Forker, Handle, HookError, Hooks, MemoryKind,
-    Options, Pid, Program, ReloadError, RetireReason, Signal, Source, SystemForker, Worker,
-    WorkerError, WorkerInfo, WorkerProcess,
+    Options, Pid, Program, ReloadError, RetireReason, Signal, SignalMask, Source, SystemForker,
+    Worker, WorkerError, WorkerInfo, WorkerProcess,
 };
 
 struct Fixture {
@@ -170,6 +172,7 @@ impl Fixture {
             return Ok(());
         }
         let answer = match byte {
+            [b'f'] => fork_child(process)?,
             [b'h'] => sleep_for_ever(),
             [b'e'] => return Err(WorkerError::Failed("as asked".into())),
             [b'x'] => panic!("a panic while serving"),
@@ -198,7 +201,12 @@ impl Fixture {
             }
             _ => {}
         }
-        Ok(connection.write_all(answer.as_bytes())?)
+        connection.write_all(answer.as_bytes())?;
+        match connection {
+            // The child has it as well, and would keep it open.
+            Connection::Tcp(stream) if byte == *b"f" => Ok(stream.shutdown(Shutdown::Both)?),
+            Connection::Tcp(_) | Connection::Unix(_) => Ok(()),
+        }
     }
 }
 
@@ -286,6 +294,22 @@ impl Hooks for Announce {
     fn on_exit(&mut self) -> Result<(), HookError> {
         log::info!("ending with pid file: {}", Path::new("pid").exists());
         Ok(())
+    }
+}
+
+/// A process of the worker's own, which sleeps: its pid.
+fn fork_child(worker: &WorkerProcess) -> io::Result<String> {
+    let mask = SignalMask::block_all()?;
+    match SystemForker.fork()? {
+        Fork::Parent { child } => Ok(child.to_string()),
+        Fork::Child => {
+            worker.detach().here()?;
+            worker.heartbeat().beat();
+            drop(mask);
+            // Longer than any test, then it ends as a worker does that failed.
+            thread::sleep(Duration::from_secs(120));
+            Err(io::ErrorKind::TimedOut.into())
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Workers that die, hang, or cannot come to be, and what the log says of it.
 
+use std::fs;
+
 use nix::sys::signal::{Signal, kill};
 
-use crate::server::Server;
+use crate::server::{Server, answer, wait_until};
 
 #[test]
 fn a_worker_that_somebody_kills_is_replaced() {
@@ -107,4 +109,27 @@ fn a_failed_worker_is_replaced() {
         server.wait_for(&format!("Worker (pid:{worker}) exited with code 255."));
         assert_ne!(server.ask(), worker);
     }
+}
+
+#[test]
+fn what_a_worker_forks_is_a_process_of_its_own() {
+    let mut server = Server::start(1);
+    let worker = server.ask();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
+        let child = answer(server.connect(b'f'));
+        assert_ne!(child, worker);
+        kill(child, signal).unwrap();
+        wait_until("the child has ended", || {
+            let stat = fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
+            // Nobody waits for it but the worker, which does not.
+            stat.contains(") Z ").then_some(())
+        });
+        assert_eq!(server.ask(), worker, "{signal}");
+    }
+    // Nor does one that lives keep a worker alive that hangs.
+    let child = answer(server.connect(b'f'));
+    let _request = server.connect(b'h');
+    server.wait_for(&format!("WORKER TIMEOUT (pid:{worker})"));
+    kill(child, Signal::SIGKILL).unwrap();
+    assert_ne!(server.ask(), worker);
 }
