@@ -28,7 +28,7 @@ def swallow():
 
 def lock():
     # Holds the interpreter lock all the while, as a C extension may that computes.
-    ctypes.PyDLL(None).usleep(int(2.5e6))
+    ctypes.PyDLL(None).usleep(int(4e6))
 
 def lost():
     while True:
@@ -109,18 +109,18 @@ fn a_response_that_has_begun_is_cut_off() {
     }
 }
 
-/// Nothing in Python can end such a call, but its client need not wait for it.
+/// Nothing in Python can end such a call, but its client need not wait for it, and neither does
+/// the thread that leads.
 #[test]
 fn a_call_that_holds_the_interpreter_lock_delays_nobodys_504() {
-    for arguments in [SYNC] {
+    for arguments in KINDS {
         let server = Server::start(arguments, APP);
         assert_eq!(server.get("/").status, 200);
         let start = Instant::now();
         assert_eq!(server.get("/lock").status, 504);
         let waited = start.elapsed();
-        assert!(waited < Duration::from_millis(2400), "{waited:?}");
+        assert!(waited < Duration::from_millis(3800), "{waited:?}");
         assert_eq!(server.get("/").status, 200);
-        server.wait_for("Request interrupted GET /lock");
     }
 }
 

@@ -70,7 +70,10 @@ impl Slots {
     pub(crate) fn release(&mut self, token: Token) {
         let Some(slot) = self.get(token) else { return };
         slot.client = None;
-        slot.socket = None;
+        if let Some(socket) = slot.socket.take() {
+            // Others may hold it a little longer, and its events find nobody here any more.
+            socket.silence();
+        }
         slot.deadline = Deadline::default();
         slot.phase = Phase::Idle;
         slot.ready_since = None;
