@@ -254,6 +254,7 @@ fn term_waits_no_longer_than_the_graceful_timeout() {
     let mut client = at_the_gate(&server);
     let finished = server.stop(Signal::SIGTERM);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert!(finished.stderr.contains("was sent SIGKILL! Reason: graceful_timeout."));
     assert!(client.is_closed());
 }
 
@@ -298,6 +299,7 @@ def app(environ, start_response):
     client.send("GET /hang HTTP/1.1\r\nHost: test\r\n\r\n");
     let line = server.wait_for(&format!("WORKER TIMEOUT (pid:{})", hung.pid()));
     assert!(line.contains("[CRITICAL]"), "{line}");
+    assert!(line.contains(": silent for ") && line.ends_with(", and timeout is 1 s"), "{line}");
     eventually("its end", || (!hung.is_alive()).then_some(()));
     assert_eq!(server.get("/").text(), "alive");
     assert_ne!(server.wait_for_workers(1), [hung]);
