@@ -4,13 +4,15 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 
 use crate::launch::Launch;
 use crate::notify::Manager;
-use crate::server::{Server, answer, text, wait_until};
+use crate::server::{Server, answer, fixture, text, wait_until};
 
 /// The new arbiter, which is no child of the test's.
 struct Successor(Pid);
@@ -170,6 +172,25 @@ fn a_program_that_does_not_start_changes_nothing() {
         }
         assert_eq!(server.ask(), worker);
     }
+}
+
+/// What is executed is the file where the old one was found, whatever it is by then.
+#[test]
+fn an_exchanged_file_is_executed() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("file"), "good").unwrap();
+    let program = directory.path().join("server");
+    fs::copy(fixture(), &program).unwrap();
+    let mut command = Command::new("./server");
+    command.args(["1", "file", "127.0.0.1:0"]);
+    let mut server = Server::spawn(command, directory);
+    server.wait_for("1 workers");
+    let exchanged = server.path("exchanged");
+    fs::write(&exchanged, "#!/bin/sh\nexit 7\n").unwrap();
+    fs::set_permissions(&exchanged, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(exchanged, program).unwrap();
+    server.signal(Signal::SIGUSR2);
+    server.wait_for("ended with code 7; this one serves on.");
 }
 
 /// The new arbiter gets listeners and mailbox, and nothing else of the old one's.
