@@ -209,7 +209,8 @@ impl<L: RequestLog> Reactor<L> {
         }
         // Looks before anybody waits: a busy worker never gives the interpreter away for nothing.
         let more = self.poll(Some(Duration::ZERO))?;
-        Ok(if more { Turn::More } else { Turn::Idle })
+        // The last connection may just have ended.
+        Ok(if more || self.is_finished() { Turn::More } else { Turn::Idle })
     }
 
     /// A worker whose queue never empties takes those at the door in turn with the others.
