@@ -35,13 +35,17 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
 
 /// As [`run`], with the program that replaces this process at SIGUSR2.
 fn run_as(arguments: Vec<OsString>, program: io::Result<Program>) -> u8 {
-    serve::run(arguments, program).unwrap_or_else(|failure| {
+    let status = serve::run(arguments, program).unwrap_or_else(|failure| {
         if !failure.message.is_empty() {
             // With standard error closed there is nobody to tell; the status remains.
             writeln!(io::stderr(), "{}", failure.message).ok();
         }
         failure.exit_code
-    })
+    });
+    if rgunicorn_workers::has_left_threads() {
+        python::leave(status);
+    }
+    status
 }
 
 #[pyo3::pymodule(name = "_rgunicorn", gil_used = false)]

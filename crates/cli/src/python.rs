@@ -98,6 +98,29 @@ pub(crate) fn freeze(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
+/// Ends the process without the interpreter's finalization, as threads are left in the application
+/// that must not see it; does before what matters to an application, as `python` does: waits for
+/// threads that are no daemons, runs `atexit` functions, flushes.
+pub(crate) fn leave(status: u8) {
+    Python::attach(|py| {
+        let call = |module: &str, function: &str| py.import(module)?.call_method0(function);
+        for (module, function) in [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")] {
+            if let Err(error) = call(module, function) {
+                error.print(py);
+            }
+        }
+        for stream in ["stdout", "stderr"] {
+            let flushed =
+                py.import("sys").and_then(|sys| sys.getattr(stream)?.call_method0("flush"));
+            if let Err(error) = flushed {
+                log::debug!("cannot flush {stream}: {error}");
+            }
+        }
+        let exit = py.import("os").and_then(|os| os.call_method1("_exit", (status,)));
+        debug_assert!(exit.is_err(), "os._exit does not return");
+    });
+}
+
 /// Threads that an application started, and that no fork will have.
 ///
 /// # Errors

@@ -54,7 +54,7 @@ pub use client::Client;
 pub use handler::{ConnectionError, Handler, Outcome, Stack};
 pub use options::Options;
 #[cfg(feature = "wsgi")]
-pub use python::{PythonForker, detach_forks};
+pub use python::{PythonForker, detach_forks, has_left_threads};
 pub use scoreboard::{RunningRequest, Scoreboard};
 pub use server::Server;
 #[cfg(feature = "wsgi")]

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ffi::c_long;
 use std::io;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::unistd::{ForkResult, fork};
@@ -72,10 +72,10 @@ pub(crate) fn spawn_thread(
     name: &str,
     run: Box<dyn FnOnce() + Send>,
 ) -> PyResult<()> {
-    let run = Mutex::new(Some(run));
+    let run = Mutex::new(Some((Alive::begin(), run)));
     let target = PyCFunction::new_closure(py, None, None, move |_, _| {
         let run = run.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(run) = run {
+        if let Some((_alive, run)) = run {
             run();
         }
     })?;
@@ -85,6 +85,33 @@ pub(crate) fn spawn_thread(
     py.import("threading")?.getattr("Thread")?.call((), Some(&options))?.call_method0("start")?;
     Ok(())
 }
+
+/// Whether threads of a worker that has ended are still in its application.
+///
+/// The interpreter must not be finalized then: when such a thread wants to go on, CPython before 3.14
+/// ends it by `pthread_exit`, which unwinds through frames of Rust and aborts the process, or meets
+/// what is already gone. Do what has to be done at the end, then end the process at once.
+pub fn has_left_threads() -> bool {
+    ALIVE.load(Ordering::SeqCst) > 0
+}
+
+/// Counts a thread until it is back in Python's own code.
+struct Alive;
+
+impl Alive {
+    fn begin() -> Self {
+        ALIVE.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
 /// Makes `SIGABRT`, by which the arbiter ends a worker that hangs, raise `SystemExit` in the
 /// midst of the request, as gunicorn does: its traceback tells where the application hung, and
