@@ -47,7 +47,7 @@ impl<L: RequestLog> Reactor<L> {
         let Some(slot) = self.slots.get(token) else { return Departure::TooLong };
         let (is_ready, left) = (slot.ready_since.is_some(), slot.deadline.remaining(self.now));
         let Some((mut client, phase)) = self.slots.take(token) else { return Departure::TooLong };
-        let patience = self.patience_of(phase, left.unwrap_or_default());
+        let patience = self.patience_of(phase, left);
         let Some(passenger) = client.passenger(patience, is_ready) else {
             self.slots.put(token, client, phase);
             return Departure::TooLong;
@@ -73,13 +73,15 @@ impl<L: RequestLog> Reactor<L> {
     }
 
     /// What remains of it, by a clock that the sibling has too.
-    fn patience_of(&self, phase: Phase, left: Duration) -> Patience {
+    fn patience_of(&self, phase: Phase, left: Option<Duration>) -> Patience {
         let now = Moment::now();
-        if phase == Phase::Head {
-            return Patience::Head { deadline: now + left };
-        }
         let options = &self.context.options;
-        let waited = options.keepalive.unwrap_or(options.header_timeout).saturating_sub(left);
+        if phase == Phase::Head {
+            return Patience::Head { deadline: now + left.unwrap_or(options.header_timeout) };
+        }
+        // A connection that nobody has listened to yet has not waited.
+        let whole = options.keepalive.unwrap_or(options.header_timeout);
+        let waited = left.map_or(Duration::ZERO, |left| whole.saturating_sub(left));
         let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
         Patience::Idle { since: Moment::from_millis(now.as_millis().saturating_sub(waited)) }
     }
