@@ -126,13 +126,13 @@ fn bodies_and_streams_do_not_mix() {
         client.send("POST /body HTTP/1.1\r\nHost: test\r\nContent-Length: 200000\r\n\r\n");
         client.send(body);
     }
-    let answers: Vec<_> = clients.iter_mut().map(Client::receive).collect();
-    for answer in &answers {
-        assert_eq!(answer.chunks.as_deref(), Some(&[64; 20][..]));
-        let (first, rest) = answer.body.split_at(64);
+    let responses: Vec<_> = clients.iter_mut().map(Client::receive).collect();
+    for response in &responses {
+        assert_eq!(response.chunks.as_deref(), Some(&[64; 20][..]));
+        let (first, rest) = response.body.split_at(64);
         assert_eq!(rest, first.repeat(19));
     }
-    let distinct: BTreeSet<&[u8]> = answers.iter().map(|answer| &answer.body[..]).collect();
+    let distinct: BTreeSet<&[u8]> = responses.iter().map(|response| &response.body[..]).collect();
     assert_eq!(distinct.len(), 4);
 }
 
@@ -178,17 +178,17 @@ fn worker_connections_refuses_nobody() {
     for threads in [&[][..], FOUR] {
         let limit = ["--worker-connections", "3", "--keep-alive", "60"];
         let server = Server::start(&[threads, &limit].concat(), APP);
-        let mut served = connect(&server, 3);
-        for client in &mut served {
+        let mut first = connect(&server, 3);
+        for client in &mut first {
             assert_eq!(client.get("/").status, 200);
         }
-        let mut waiting = connect(&server, 3);
-        send_to_all(&mut waiting, "/");
-        for client in &mut served {
+        let mut last = connect(&server, 3);
+        send_to_all(&mut last, "/");
+        for client in &mut first {
             assert_eq!(client.get("/").status, 200);
         }
-        drop(served);
-        for client in &mut waiting {
+        drop(first);
+        for client in &mut last {
             assert_eq!(client.receive().status, 200);
         }
     }

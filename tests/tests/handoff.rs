@@ -376,6 +376,20 @@ fn a_worker_that_hangs_takes_only_its_own_request_along() {
     }
 }
 
+/// Whoever knocks may be let in by one worker and given to another before he has said a word.
+#[test]
+fn newcomers_may_take_their_time() {
+    let server = Server::start(SYNC, APP);
+    let regulars = Regulars::start(&server, 24);
+    for _ in 0..150 {
+        let mut newcomers: Vec<Client> = (0..10).map(|_| server.connect()).collect();
+        for client in &mut newcomers {
+            assert_eq!(client.get("/").status, 200);
+        }
+    }
+    regulars.assert_content("beside newcomers");
+}
+
 /// Workers end and are replaced all the time, while everybody is in the midst of a head.
 #[test]
 fn a_storm_of_reloads_and_ends_is_not_noticed() {
