@@ -156,6 +156,18 @@ fn threads_that_hang_with_the_interpreter_are_told_of_too() {
 }
 
 #[test]
+fn of_a_request_that_takes_too_long_the_log_tells_where_it_is() {
+    let server = Server::start(&["--request-timeout", "2", "--threads", "4"], APP);
+    for (target, line, function) in [("/busy", "line 11", "busy"), ("/locked", "line 16", "locked")]
+    {
+        let mut client = ask_in_vain(&server, target);
+        assert_eq!(client.receive().status, 504);
+        let told = passage(&server, &format!("REQUEST TIMEOUT: GET {target} from"), "in app");
+        assert!(told.contains(&format!(", {line} in {function}\n")), "{told}");
+    }
+}
+
+#[test]
 fn of_a_worker_that_died_the_log_tells_what_it_was_doing() {
     for threads in ["1", "2"] {
         let server = Server::start(&["--threads", threads], APP);

@@ -66,6 +66,11 @@ impl Call {
         Some(Hold { _stage: stage })
     }
 
+    /// Whether it has returned by now.
+    pub(crate) fn has_returned(&self) -> bool {
+        *self.stage() == Stage::Returned
+    }
+
     /// It has returned, and nobody holds it any more. `true`: somebody has.
     pub(crate) fn returned(&self) -> bool {
         std::mem::replace(&mut *self.stage(), Stage::Returned) == Stage::Interrupted

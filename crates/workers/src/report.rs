@@ -26,9 +26,10 @@ pub(crate) struct Reporter {
 struct Inner {
     board: Scoreboard,
     handler: Arc<dyn Handler>,
-    /// Which thread has which number among the application's; 0 if the scoreboard cannot tell what
-    /// it is doing.
+    /// Which thread has which number among the application's; 0 before it runs.
     idents: Box<[AtomicU64]>,
+    /// Of how many of them the scoreboard can tell what they are doing.
+    known: usize,
     queue: Mutex<Queue>,
 }
 
@@ -67,15 +68,25 @@ impl Reporter {
     /// Reports of so many application threads.
     pub(crate) fn new(board: Scoreboard, handler: Arc<dyn Handler>, threads: usize) -> Self {
         let idents = (0..threads).map(|_| AtomicU64::new(0)).collect();
-        Self { inner: Arc::new(Inner { board, handler, idents, queue: Mutex::default() }) }
+        let known = (0..threads).filter(|thread| board.has_room_for(*thread)).count();
+        let queue = Mutex::default();
+        Self { inner: Arc::new(Inner { board, handler, idents, known, queue }) }
     }
 
     /// The calling thread is the application thread of this number.
     pub(crate) fn enroll(&self, thread: usize) {
-        let Some(ident) = self.inner.idents.get(thread) else { return };
-        if self.inner.board.has_room_for(thread) {
+        if let Some(ident) = self.inner.idents.get(thread) {
             #[allow(clippy::unnecessary_cast, reason = "not everywhere is it 64 bits wide")]
             ident.store(pthread_self() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Where this application thread is, if it says so. It may take a second.
+    pub(crate) fn stack_of(&self, thread: usize) -> Option<String> {
+        let ident = self.inner.idents.get(thread)?.load(Ordering::Relaxed);
+        match self.inner.handler.stacks() {
+            Ok(stacks) => stacks.into_iter().find(|it| it.thread == ident).map(|it| it.text),
+            Err(error) => Some(format!("Its stack cannot be had: {error}")),
         }
     }
 
@@ -114,7 +125,8 @@ impl Inner {
     fn attend(&self) {
         while let Some(inquiry) = self.next() {
             let stacks = self.handler.stacks();
-            let report = Report { inquiry: &inquiry, idents: &self.idents, stacks: &stacks };
+            let known = self.idents.get(..self.known).unwrap_or_default();
+            let report = Report { inquiry: &inquiry, idents: known, stacks: &stacks };
             match inquiry.occasion {
                 Occasion::Asked => log::info!("{report}"),
                 Occasion::Silent { .. } => log::error!("{report}"),

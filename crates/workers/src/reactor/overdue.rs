@@ -41,10 +41,14 @@ impl<L: RequestLog> Reactor<L> {
                 Expiry::Answered => "the client got 504",
                 Expiry::Cut => "its response was cut off",
             };
-            log::error!("REQUEST TIMEOUT: {running}, limit {limit} s; {client}");
             if expiry == Expiry::Answered {
                 log.request_done(&flight.record(running.age));
             }
+            // Before the interruption, which changes it.
+            let stack = context.reporter.stack_of(running.thread);
+            let stack = stack.filter(|_| !flight.call.has_returned());
+            let stack = stack.map_or(String::new(), |stack| format!("\n{stack}"));
+            log::error!("REQUEST TIMEOUT: {running}, limit {limit} s; {client}{stack}");
             if let Some(interrupter) = interrupter {
                 interrupter.interrupt(&flight.call);
             }
