@@ -203,3 +203,132 @@ impl<R, S> Lead<R, S> {
         self.seat.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reactor that counts who led, and what came back.
+    #[derive(Debug, Default)]
+    struct Dummy {
+        turns: u64,
+        welcomed: u64,
+    }
+
+    fn lead() -> Lead<Dummy, u64> {
+        Lead::new()
+    }
+
+    #[test]
+    fn whoever_comes_back_first_leads() {
+        let lead = lead();
+        lead.put_back(Box::default());
+        let mut reactor = lead.follow().unwrap();
+        assert_eq!(lead.view(), View::Led);
+        assert!(lead.come_back(1).is_none() && lead.come_back(2).is_none());
+        assert!(lead.has_returned());
+        assert_eq!(lead.returned(), [1, 2]);
+        assert!(!lead.has_returned() && lead.returned().is_empty());
+        reactor.turns = 7;
+        lead.let_go(reactor, Instant::now(), false);
+        let (reactor, served) = lead.come_back(3).unwrap();
+        assert_eq!((reactor.turns, served), (7, 3));
+    }
+
+    #[test]
+    fn the_monitor_takes_only_what_has_lain_since_it_looked() {
+        let lead = lead();
+        lead.let_go(Box::default(), Instant::now(), false);
+        let View::Vacant { turn, .. } = lead.view() else { panic!() };
+        assert!(!lead.call_follower(), "there is none");
+        let reactor = lead.follow().unwrap();
+        assert!(lead.take_vacant(turn).is_none(), "somebody leads");
+        lead.let_go(reactor, Instant::now(), false);
+        assert!(lead.take_vacant(turn).is_none(), "it lies there anew");
+        let reactor = lead.take_vacant(turn + 1).unwrap();
+        // As if it had never been away.
+        lead.put_back(reactor);
+        assert!(matches!(lead.view(), View::Vacant { turn: again, .. } if again == turn + 1));
+    }
+
+    #[test]
+    fn a_stop_ends_every_wait() {
+        let lead = lead();
+        assert!(!lead.wait_for_stop(Duration::ZERO));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let member = lead.enter();
+                let lead = &lead;
+                scope.spawn(move || {
+                    assert!(lead.follow().is_none());
+                    drop(member);
+                });
+            }
+            assert!(!lead.wait_for_threads(Duration::ZERO));
+            lead.stop();
+            assert!(lead.wait_for_threads(Duration::from_secs(30)));
+        });
+        assert!(lead.wait_for_stop(Duration::ZERO));
+        assert_eq!(lead.view(), View::Stopped);
+        lead.let_go(Box::default(), Instant::now(), false);
+        assert!(lead.take_vacant(1).is_none(), "the monitor is not to begin again");
+    }
+
+    /// Threads that lead, call and come back in any order, and a monitor between them: nothing that
+    /// comes back is lost, and there is one reactor at any time.
+    #[test]
+    fn nothing_is_lost_between_many_threads() {
+        const THREADS: u64 = 4;
+        const CALLS: u64 = 4_000;
+        let (lead, calls) = (lead(), AtomicUsize::new(0));
+        lead.put_back(Box::default());
+        let live = || {
+            let mut leads: Option<(Box<Dummy>, u64)> = None;
+            loop {
+                let mut reactor = match leads.take() {
+                    Some((mut reactor, served)) => {
+                        reactor.welcomed += served;
+                        reactor
+                    }
+                    None => match lead.follow() {
+                        Some(reactor) => reactor,
+                        None => return,
+                    },
+                };
+                reactor.welcomed += lead.returned().iter().sum::<u64>();
+                if calls.fetch_add(1, Ordering::SeqCst) as u64 >= CALLS {
+                    lead.put_back(reactor);
+                    lead.stop();
+                    return;
+                }
+                reactor.turns += 1;
+                let pass_on = reactor.turns % 3 == 0;
+                lead.let_go(reactor, Instant::now(), pass_on);
+                std::thread::yield_now();
+                leads = lead.come_back(1);
+                if leads.is_none() {
+                    // A kick, for want of a poller: nobody may sleep while something waits.
+                    lead.call_follower();
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(live);
+            }
+            while let View::Led | View::Vacant { .. } = lead.view() {
+                if let View::Vacant { turn, .. } = lead.view() {
+                    if let Some(mut reactor) = lead.take_vacant(turn) {
+                        reactor.welcomed += lead.returned().iter().sum::<u64>();
+                        lead.put_back(reactor);
+                    }
+                }
+                lead.call_follower();
+                std::thread::yield_now();
+            }
+        });
+        let rest: u64 = lead.returned().iter().sum();
+        let reactor = lead.seat().reactor.take().unwrap();
+        assert_eq!((reactor.turns, reactor.welcomed + rest), (CALLS, CALLS));
+    }
+}

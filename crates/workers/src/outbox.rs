@@ -172,3 +172,126 @@ fn write(socket: &Socket, response: &[u8]) -> io::Result<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::poller::Poller;
+    use crate::stream::Stream;
+
+    /// A client's end, and ours.
+    fn connection(token: u64) -> (UnixStream, Arc<Socket>, Token) {
+        let (theirs, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let poller = Arc::new(Poller::new().unwrap());
+        let socket = Socket::new(Stream::Unix(ours), Token(token), poller);
+        (theirs, Arc::new(socket), Token(token))
+    }
+
+    fn received(client: &mut UnixStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match client.read_to_end(&mut bytes) {
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            Ok(_) => {}
+        }
+        bytes
+    }
+
+    fn push(outbox: &Outbox, (_, socket, token): &(UnixStream, Arc<Socket>, Token), text: &[u8]) {
+        let mut response = BytesMut::from(text);
+        outbox.push(*token, socket, &mut response);
+        assert!(response.is_empty(), "the buffer is used again");
+    }
+
+    #[test]
+    fn responses_leave_together_and_in_order() {
+        let outbox = Outbox::default();
+        let (mut first, mut second) = (connection(1), connection(2));
+        push(&outbox, &first, b"one ");
+        push(&outbox, &second, b"two");
+        push(&outbox, &first, b"three ");
+        push(&outbox, &first, b"four");
+        assert!(received(&mut first.0).is_empty() && received(&mut second.0).is_empty());
+        outbox.flush();
+        assert_eq!(received(&mut first.0), b"one three four");
+        assert_eq!(received(&mut second.0), b"two");
+        outbox.flush();
+        assert!(received(&mut first.0).is_empty());
+    }
+
+    #[test]
+    fn what_fills_a_packet_is_not_kept_back() {
+        let outbox = Outbox::default();
+        let mut client = connection(1);
+        push(&outbox, &client, &vec![b'x'; LIMIT_BYTES]);
+        push(&outbox, &client, b"y");
+        assert_eq!(received(&mut client.0).len(), LIMIT_BYTES);
+        outbox.flush();
+        assert_eq!(received(&mut client.0), b"y");
+    }
+
+    /// Fills the socket until it takes no more, and returns what has been pushed.
+    fn stall(outbox: &Outbox, client: &(UnixStream, Arc<Socket>, Token)) -> Vec<u8> {
+        let mut pushed = Vec::new();
+        for letter in (b'a'..=b'z').cycle() {
+            let response = vec![letter; 50_000];
+            push(outbox, client, &response);
+            pushed.extend(response);
+            outbox.flush();
+            if !outbox.lock().stalled.is_empty() {
+                return pushed;
+            }
+        }
+        pushed
+    }
+
+    #[test]
+    fn nothing_overtakes_what_the_socket_did_not_take() {
+        let outbox = Outbox::default();
+        let mut client = connection(1);
+        let mut pushed = stall(&outbox, &client);
+        let mut arrived = received(&mut client.0);
+        // There is room now, but this one has to wait for the rest before it.
+        push(&outbox, &client, b"last");
+        pushed.extend(b"last");
+        outbox.flush();
+        assert!(received(&mut client.0).is_empty());
+        let away = outbox.flush_all(|_| Whereabouts::Away);
+        assert!(away.is_empty(), "whoever has it will ask");
+        let here = outbox.flush_all(|_| Whereabouts::Here);
+        let [Stalled { rest: Ok(rest), token }] = &here[..] else { panic!("{here:?}") };
+        assert_eq!(*token, client.2);
+        arrived.extend_from_slice(rest);
+        assert!(arrived == pushed);
+        assert!(outbox.flush_all(|_| Whereabouts::Here).is_empty(), "given out once");
+    }
+
+    #[test]
+    fn who_sends_directly_gets_his_rest_and_nobody_elses() {
+        let outbox = Outbox::default();
+        let (client, mut other) = (connection(1), connection(2));
+        stall(&outbox, &client);
+        push(&outbox, &other, b"before");
+        assert_eq!(outbox.flush_before(other.2).unwrap(), None);
+        assert_eq!(received(&mut other.0), b"before");
+        assert!(outbox.flush_before(client.2).unwrap().is_some());
+        assert_eq!(outbox.flush_before(client.2).unwrap(), None);
+    }
+
+    #[test]
+    fn of_who_is_gone_the_error_is_told_once() {
+        let outbox = Outbox::default();
+        let (client, other) = (connection(1), connection(2));
+        drop(client.0);
+        let mut response = BytesMut::from(&b"response"[..]);
+        outbox.push(client.2, &client.1, &mut response);
+        push(&outbox, &other, b"to another");
+        outbox.flush();
+        assert!(outbox.flush_before(client.2).is_err());
+        assert!(outbox.flush_all(|_| Whereabouts::Gone).is_empty());
+    }
+}

@@ -72,3 +72,44 @@ fn number(interest: Interest) -> u8 {
         Interest::Write => 3,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::poller::Events;
+
+    fn next(poller: &Poller) -> Option<Token> {
+        let mut events = Events::with_capacity(4);
+        poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        events.next()
+    }
+
+    #[test]
+    fn is_silent_before_it_closes_though_others_hold_it() {
+        let poller = Arc::new(Poller::new().unwrap());
+        let (mut theirs, ours) = UnixStream::pair().unwrap();
+        // As a sibling has one, or a child process of the application.
+        let copy = ours.as_fd().try_clone_to_owned().unwrap();
+        let socket = Socket::new(Stream::Unix(ours), Token(7), Arc::clone(&poller));
+        assert!(!socket.is_registered());
+        socket.wait_for(Interest::Read).unwrap();
+        assert!(socket.is_registered());
+        theirs.write_all(b"x").unwrap();
+        assert_eq!(next(&poller), Some(Token(7)));
+        socket.silence();
+        socket.silence();
+        assert_eq!((socket.is_registered(), next(&poller)), (false, None));
+        socket.wait_for(Interest::Read).unwrap();
+        socket.wait_for(Interest::Write).unwrap();
+        assert_eq!(next(&poller), Some(Token(7)));
+        drop(socket);
+        drop(theirs);
+        assert_eq!(next(&poller), None);
+        drop(copy);
+    }
+}
