@@ -57,6 +57,21 @@ def app(environ, start_response):
     return [body.encode()]
 ";
 
+/// Keeps its thread while there is a file `keep`, and says in another which requests it has seen.
+const KEPT: &str = "
+import os, time
+
+def app(environ, start_response):
+    path = environ['PATH_INFO']
+    with open('seen', 'a') as seen:
+        seen.write(path + '\\n')
+    if path == '/keep':
+        while os.path.exists('keep'):
+            time.sleep(0.01)
+    start_response('200 OK', [('Content-Length', '3')])
+    return [b'hi\\n']
+";
+
 const SYNC: &[&str] = &["--request-timeout", "1", "--access-logfile", "-"];
 const GTHREAD: &[&str] = &["--request-timeout", "1", "--access-logfile", "-", "--threads", "4"];
 const KINDS: [&[&str]; 2] = [SYNC, GTHREAD];
@@ -163,4 +178,68 @@ fn without_a_limit_a_request_takes_as_long_as_it_takes() {
     assert_ne!(server.get("/lock").body, b"");
     assert!(start.elapsed() >= Duration::from_secs(2));
     assert_eq!(server.get("/").body, pid);
+}
+
+/// A server whose only application thread is kept, the client that keeps it, and one that was
+/// served before.
+fn kept(arguments: &[&str]) -> (Server, Client, Client) {
+    let server = Launch::new(KEPT)
+        .file("keep", "")
+        .file("seen", "")
+        .args(&["--keep-alive", "60"])
+        .args(arguments)
+        .start();
+    let mut regular = Client::connect(server.address());
+    assert_eq!(regular.get("/before").status, 200);
+    let mut keeper = Client::connect(server.address());
+    keeper.send("GET /keep HTTP/1.1\r\nHost: test\r\n\r\n");
+    eventually("the kept thread", || seen(&server).contains("/keep").then_some(()));
+    (server, keeper, regular)
+}
+
+fn seen(server: &Server) -> String {
+    std::fs::read_to_string(server.path("seen")).unwrap_or_default()
+}
+
+const QUEUED: &str = "GET /queued HTTP/1.1\r\nHost: test\r\n\r\n";
+
+#[test]
+fn who_waits_too_long_for_the_application_gets_503_and_may_come_back() {
+    let (server, mut keeper, regular) = kept(&["--queue-timeout", "1", "--access-logfile", "-"]);
+    let mut clients = vec![regular];
+    clients.extend((0..4).map(|_| Client::connect(server.address())));
+    for client in &mut clients {
+        client.send(QUEUED);
+    }
+    // The application still keeps its thread.
+    for client in &mut clients {
+        let response = client.receive();
+        assert_eq!((response.status, response.closes()), (503, false), "{response:?}");
+        assert_eq!(response.header("Retry-After"), Some("1"));
+        assert_eq!(client.get("/queued").status, 503, "the connection goes on");
+    }
+    let logged = server.wait_for_stdout("\"GET /queued HTTP/1.1\"");
+    assert!(logged.contains(" 503 "), "{logged}");
+    assert_eq!(seen(&server), "/before\n/keep\n");
+    std::fs::remove_file(server.path("keep")).expect("it was there");
+    assert_eq!(keeper.receive().status, 200);
+    assert_eq!(clients.iter_mut().map(|client| client.get("/").status).max(), Some(200));
+    server.wait_for("Requests wait longer than 1 s for the application and get 503");
+}
+
+#[test]
+fn who_has_gone_while_waiting_does_not_reach_the_application() {
+    let (server, mut keeper, mut gone) = kept(&[]);
+    gone.send("GET /gone HTTP/1.1\r\nHost: test\r\n\r\n");
+    drop(gone);
+    // Longer than a prompt client that closes its sending side has to wait.
+    let start = Instant::now();
+    eventually("a while", || (start.elapsed() > Duration::from_secs(1)).then_some(()));
+    std::fs::remove_file(server.path("keep")).expect("it was there");
+    assert_eq!(keeper.receive().status, 200);
+    let mut prompt = Client::connect(server.address());
+    prompt.send("GET /prompt HTTP/1.1\r\nHost: test\r\n\r\n");
+    prompt.shut_down_sending();
+    assert_eq!(prompt.receive().status, 200);
+    assert_eq!(seen(&server), "/before\n/keep\n/prompt\n");
 }

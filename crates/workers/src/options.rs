@@ -43,6 +43,10 @@ pub struct Options {
     /// After how many requests the worker asks the arbiter for a successor, which takes over as
     /// soon as it is ready; `None`: never. Default: never.
     pub max_requests: Option<u64>,
+    /// How long a request may wait for a thread that calls the handler. One that has waited longer
+    /// gets 503, with as many seconds as `Retry-After`, and its connection goes on. Requests whose
+    /// clients have gone meanwhile are dropped in any case. Default `None`: without limit.
+    pub queue_timeout: Option<Duration>,
     /// Bodies up to this many bytes wait in memory, larger ones in an unlinked file.
     /// Default 1 MiB.
     pub request_buffer_size: usize,
@@ -98,6 +102,7 @@ impl Default for Options {
             limit_request_body: Some(1 << 30),
             log_response_headers: false,
             max_requests: None,
+            queue_timeout: None,
             request_buffer_size: 1 << 20,
             request_timeout: None,
             response_buffer_size: 128 << 10,

@@ -31,6 +31,7 @@ mod arrivals;
 mod connections;
 mod moves;
 mod overdue;
+mod queue;
 mod vacancy;
 
 /// The token of the process's own wake-ups.
@@ -96,6 +97,8 @@ pub(crate) struct Reactor<L> {
     requests: VecDeque<Job>,
     /// How many requests of one connection have been served in a row.
     row: (Token, u32),
+    /// What was told of requests that had waited too long.
+    shed: queue::Shed,
     slots: Slots,
     /// An output buffer that is lent to whoever is being answered.
     spare: BytesMut,
@@ -156,6 +159,7 @@ impl<L: RequestLog> Reactor<L> {
             requests: VecDeque::new(),
             resume: None,
             row: (WAKE, 0),
+            shed: (None, 0),
             slots: Slots::default(),
             spare: BytesMut::with_capacity(WRITE_BUFFER_BYTES),
             timers: Timers::default(),
@@ -194,7 +198,7 @@ impl<L: RequestLog> Reactor<L> {
         if let Some(job) = self.next_request() {
             return Ok(Turn::Serve(Box::new(job)));
         }
-        if let Some(job) = self.let_in()? {
+        if let Some(job) = self.let_in()?.and_then(|job| self.if_wanted(job)) {
             return Ok(Turn::Serve(Box::new(job)));
         }
         self.flush_outbox();
@@ -278,7 +282,8 @@ impl<L: RequestLog> Reactor<L> {
         let away = (self.away > 0).then_some(AWAY_PATIENCE);
         let overdue = self.next_look().map(|at| at.saturating_duration_since(self.now));
         let silence = self.is_overheard().then(|| self.context.silence.remaining()).flatten();
-        [beat, timer, resume, away, overdue, silence].into_iter().flatten().min()
+        let door = self.door_patience();
+        [beat, timer, resume, away, overdue, silence, door].into_iter().flatten().min()
     }
 
     /// Asks the poller, and says whether it told anything.

@@ -18,6 +18,8 @@ use crate::poller::Token;
 pub(crate) struct Job {
     pub(crate) client: Client,
     pub(crate) request: RequestHead,
+    /// Since when it waits for an application thread.
+    pub(crate) since: Instant,
     pub(crate) token: Token,
 }
 
@@ -41,7 +43,7 @@ pub(crate) fn serve_one<H: Handler, L: RequestLog>(
     job: Job,
     seat: Option<(&InFlight, usize)>,
 ) -> Served {
-    let Job { mut client, request, token } = job;
+    let Job { mut client, request, token, .. } = job;
     let (started, clock) = (wall_clock(), Instant::now());
     client.start();
     let peer = client.peer();

@@ -1,8 +1,11 @@
 //! A client's socket, as two may hold it: whoever has the connection, and the reactor.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::poller::{Interest, Poller, Token};
 use crate::stream::Stream;
@@ -27,6 +30,14 @@ impl Socket {
 
     pub(crate) fn stream(&self) -> &Stream {
         &self.stream
+    }
+
+    /// Whether the client has reset its connection, or closed its side.
+    pub(crate) fn is_gone(&self) -> bool {
+        let closed = PollFlags::from_bits_retain(nix::libc::POLLRDHUP);
+        let mut fds = [PollFd::new(self.stream.as_fd(), closed)];
+        // An interrupted look has seen nothing.
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
     }
 
     pub(crate) fn is_registered(&self) -> bool {

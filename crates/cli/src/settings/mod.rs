@@ -132,6 +132,8 @@ pub struct Settings {
     pub pythonpath: Vec<OsString>,
     /// Variables for the application: names, not empty, and values.
     pub raw_env: Vec<(OsString, OsString)>,
+    /// How long a request may wait for the application; `None` is without limit.
+    pub queue_timeout: Option<Duration>,
     /// How long the application may work on one request; `None` is without limit.
     pub request_timeout: Option<Duration>,
     /// Each worker listens at a socket of its own.
@@ -199,6 +201,7 @@ impl Default for Settings {
             proc_name: None,
             pythonpath: Vec::new(),
             raw_env: Vec::new(),
+            queue_timeout: None,
             request_timeout: None,
             reuse_port: false,
             secure_scheme_headers: forwarded::default_scheme_headers(),

@@ -338,6 +338,24 @@ pub static SETTINGS: &[Definition] = &[
               the worker.",
     },
     Definition {
+        name: "queue_timeout",
+        section: Section::WorkerProcesses,
+        flags: &["--queue-timeout"],
+        takes: Takes::One("SECONDS"),
+        environment: None,
+        apply: |raw, settings| {
+            settings.queue_timeout = optional_seconds(raw)?;
+            Ok(())
+        },
+        show: |settings| seconds(settings.queue_timeout),
+        help: "How long a request may wait for the application; 0 for ever. Not in gunicorn.",
+        doc: "In seconds, while all application threads are busy. A request that has waited longer \
+              gets 503 with a `Retry-After` of as many seconds instead of an answer that comes too \
+              late, and its connection goes on. Whatever this says, a request that has waited 100 ms \
+              and whose client has closed the connection, or its sending side, does not reach the \
+              application.",
+    },
+    Definition {
         name: "graceful_timeout",
         section: Section::WorkerProcesses,
         flags: &["--graceful-timeout"],

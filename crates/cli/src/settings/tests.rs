@@ -107,6 +107,7 @@ fn values_that_are_right() {
         ("secure_scheme_headers", Raw::Map(vec![(text("X-Tls"), text("on"))]), |s| {
             s.secure_scheme_headers == [("X-Tls".into(), "on".into())]
         }),
+        ("queue_timeout", Raw::Int(5), |s| s.queue_timeout == Some(Duration::from_secs(5))),
         ("request_timeout", Raw::Int(5), |s| s.request_timeout == Some(Duration::from_secs(5))),
         ("request_timeout", Raw::Int(0), |s| s.request_timeout.is_none()),
         ("workers", Raw::Int(512), |s| s.workers == 512),
@@ -259,6 +260,7 @@ fn limits_of_requests() -> Vec<Wrong> {
     vec![
         ("body_timeout", Raw::Int(0), "0", limit),
         ("header_timeout", Raw::Int(0), "0", limit),
+        ("queue_timeout", text("0.5"), "'0.5'", seconds),
         ("request_timeout", text("1m"), "'1m'", seconds),
         ("write_timeout", text("0"), "'0'", limit),
     ]
@@ -381,6 +383,7 @@ fn no_setting_stands_in_two_tables() {
         "max_worker_lifetime_jitter",
         "max_worker_memory",
         "max_worker_memory_kind",
+        "queue_timeout",
         "request_timeout",
         "write_timeout",
     ];

@@ -18,13 +18,14 @@ use crate::slots::Phase;
 impl<L: RequestLog> Reactor<L> {
     /// The next complete request of those who have sent something.
     pub(super) fn next_request(&mut self) -> Option<Job> {
-        if let Some(job) = self.requests.pop_front() {
-            return Some(job);
+        while let Some(job) = self.requests.pop_front() {
+            if let Some(job) = self.if_wanted(job) {
+                return Some(job);
+            }
         }
         while let Some(token) = self.ready.pop_front() {
-            let job = self.hear(token);
-            if job.is_some() {
-                return job;
+            if let Some(job) = self.hear(token).and_then(|job| self.if_wanted(job)) {
+                return Some(job);
             }
         }
         None
@@ -32,9 +33,12 @@ impl<L: RequestLog> Reactor<L> {
 
     /// Looks after a connection that has something to read, or room for more.
     pub(super) fn hear(&mut self, token: Token) -> Option<Job> {
-        if let Some(slot) = self.slots.get(token) {
-            slot.ready_since = None;
-        }
+        let since = self.slots.get(token).and_then(|slot| slot.ready_since.take());
+        let job = self.go_on(token)?;
+        Some(Job { since: since.unwrap_or(job.since), ..job })
+    }
+
+    fn go_on(&mut self, token: Token) -> Option<Job> {
         let (client, phase) = self.slots.take(token)?;
         match phase {
             // The next request has come with the one before.
@@ -148,7 +152,7 @@ impl<L: RequestLog> Reactor<L> {
             slot.deadline.clear();
         }
         self.away += 1;
-        Some(Job { client, request, token })
+        Some(Job { client, request, since: self.now, token })
     }
 
     /// Takes a connection back from the application.
@@ -290,7 +294,7 @@ impl<L: RequestLog> Reactor<L> {
         self.close(token, client);
     }
 
-    fn close(&mut self, token: Token, client: Client) {
+    pub(super) fn close(&mut self, token: Token, client: Client) {
         drop(client);
         self.release(token);
     }

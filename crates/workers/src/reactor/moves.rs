@@ -88,13 +88,13 @@ impl<L: RequestLog> Reactor<L> {
 
     /// Takes a complete request back from the queue, if it can be read once more elsewhere.
     fn unread(&mut self, job: Job) {
-        let Job { mut client, request, token } = job;
+        let Job { mut client, request, since, token } = job;
         if client.unread(&request) {
             self.away -= 1;
             self.slots.put(token, client, Phase::Idle);
             self.enqueue(token);
         } else {
-            self.requests.push_back(Job { client, request, token });
+            self.requests.push_back(Job { client, request, since, token });
         }
     }
 

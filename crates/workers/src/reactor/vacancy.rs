@@ -28,6 +28,7 @@ impl<L: RequestLog> Reactor<L> {
         self.end_overdue();
         self.hear_unfinished();
         self.relieve();
+        self.shed_load()?;
         self.hand_over_in_drain()?;
         self.save_what_can_be_saved();
         if let Some(polled) = self.polled.take() {
