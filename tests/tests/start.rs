@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 
 use rgunicorn_tests::{Launch, Server, Signal};
 
@@ -93,5 +94,30 @@ fn a_reload_that_meets_an_obstacle_changes_nothing() {
         server.signal(Signal::SIGHUP);
         server.wait_for(reason);
         assert_eq!(server.get("/").text(), "hello");
+    }
+}
+
+/// With `user`, nothing of a virtual environment runs as root; without, Python is started once.
+#[test]
+fn python_is_started_by_the_arbiter_unless_workers_are_somebody_else() {
+    // What an environment may bring, and Python runs whenever it starts.
+    const SITE: &str = "
+import os
+with open(os.path.join(os.path.dirname(__file__), 'started'), 'a') as file:
+    file.write('%d ' % os.getpid())
+";
+    let uid = fs::metadata("/proc/self").unwrap().uid().to_string();
+    for (arguments, is_arbiters) in [(&[][..], true), (&["--user", &*uid], false)] {
+        let launch = Launch::new(HELLO).file("sitecustomize.py", SITE).args(arguments);
+        let directory = launch.directory().to_owned();
+        let server = launch.env("PYTHONPATH", &directory).start();
+        assert_eq!(server.get("/").text(), "hello");
+        let started = fs::read_to_string(server.path("started")).unwrap();
+        let (master, worker) = (server.master().pid(), server.workers()[0].pid());
+        // The package is started by Python itself, whatever the arguments are.
+        let is_package = started.starts_with(&format!("{master} ")) && !is_arbiters;
+        let expected = if is_arbiters || is_package { master } else { worker };
+        assert_eq!(started, format!("{expected} "), "{arguments:?}");
+        assert!(!is_package || std::env::var_os("TEST_SERVER").is_some());
     }
 }

@@ -73,7 +73,7 @@ fn supervise(launch: Launch, mut loaded: Loaded) -> Result<u8, Failure> {
     let preloaded = if loaded.settings.preload_app {
         Some(preload(&launch, &loaded.settings)?)
     } else {
-        prepare_interpreter(&launch)?;
+        prepare_interpreter(&launch, &loaded.settings)?;
         None
     };
     release_interrupt()?;
@@ -123,8 +123,12 @@ fn release_interrupt() -> Result<(), Failure> {
 }
 
 /// Starts Python once for all workers: each would else spend 30 ms on it, also the one that takes the
-/// place of a dead one.
-fn prepare_interpreter(launch: &Launch) -> Result<(), Failure> {
+/// place of a dead one. But not where workers are to be somebody else: what a virtual environment
+/// runs at the start of Python is then not for the arbiter, who may be root.
+fn prepare_interpreter(launch: &Launch, settings: &Settings) -> Result<(), Failure> {
+    if settings.user.is_some() && !embed::is_initialized() {
+        return Ok(());
+    }
     embed::initialize(launch.arguments())?;
     Python::attach(|py| {
         python::import_common_modules(py);
@@ -185,7 +189,7 @@ impl Hooks for Observer {
     }
 }
 
-/// Forks as it must: on the way to the background Python may not have been started yet.
+/// Forks as it must: Python may not have been started, see [`prepare_interpreter`].
 struct SiteForker;
 
 impl Forker for SiteForker {
