@@ -25,6 +25,9 @@ def app(environ, start_response):
     if path == "/huge":
         start_response("200 OK", [("Content-Length", str(1 << 30))])
         return environ["wsgi.file_wrapper"](open("huge", "rb"))
+    if path == "/stream":
+        start_response("200 OK", [])
+        return (BIG[:65536] for _ in range(64))
     if path == "/endless":
         start_response("200 OK", [])
         return iter(lambda: BIG[:65536], b"")
@@ -79,7 +82,12 @@ impl Drop for End<'_> {
 /// the worker is still the same, has kept its other connections, and has not grown by more than
 /// `limit_bytes`.
 fn unharmed_by(limit_bytes: u64, harm: impl FnOnce(&Server) + Send) {
-    let server = Server::start(&[], APP);
+    unharmed_with(&[], limit_bytes, harm);
+}
+
+/// The same with these arguments.
+fn unharmed_with(arguments: &[&str], limit_bytes: u64, harm: impl FnOnce(&Server) + Send) {
+    let server = Server::start(arguments, APP);
     let mut bystander = server.connect();
     bystander.send("POST /before HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\na");
     assert_eq!(server.get("/").status, 200);
@@ -124,6 +132,24 @@ fn crowds_of_slow_clients() {
             assert!(response.len() > 16 << 20 && response.ends_with(b"xxxx"), "all of it");
         }
     });
+}
+
+/// Each stream is 4 MiB, of which 128 KiB may stay in memory: no thread waits for its reader.
+#[test]
+fn streams_that_nobody_reads() {
+    for arguments in [&[][..], &["--threads", "4"]] {
+        unharmed_with(arguments, 32 << 20, |server| {
+            let mut readers: Vec<_> = (0..40).map(|_| server.connect()).collect();
+            for reader in &mut readers {
+                reader.send("GET /stream HTTP/1.1\r\nHost: test\r\n\r\n");
+            }
+            // Here all of them are somewhere between the application and their clients.
+            thread::sleep(Duration::from_secs(1));
+            for reader in &mut readers {
+                assert_eq!(reader.receive().body.len(), 4 << 20);
+            }
+        });
+    }
 }
 
 #[test]
