@@ -31,7 +31,8 @@ def test_importing_the_package_starts_nothing():
         "-c",
         "import rgunicorn, rgunicorn._rgunicorn, signal, threading\n"
         "assert threading.active_count() == 1\n"
-        "assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL",
+        "assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL\n"
+        "assert rgunicorn.RequestTimeout.__mro__[1] is BaseException",
     )
     assert (ended.stderr, ended.returncode) == ("", 0)
 

@@ -167,6 +167,36 @@ fn of_a_request_that_takes_too_long_the_log_tells_where_it_is() {
     }
 }
 
+/// Catches its timeout by name, also if it was loaded before there were workers.
+const CATCHES: &str = "
+import rgunicorn, sys
+from rgunicorn import RequestTimeout
+
+def loop():
+    while True:
+        pass
+
+def app(environ, start_response):
+    try:
+        loop()
+    except rgunicorn.RequestTimeout as error:
+        is_it = type(error).__mro__[1] is RequestTimeout and not isinstance(error, Exception)
+        environ['wsgi.errors'].write('caught %r: %s: %s\\n' % (RequestTimeout, is_it, error))
+        raise
+";
+
+#[test]
+fn applications_know_the_exception_by_name() {
+    for arguments in [&["--request-timeout", "1"][..], &["--request-timeout", "1", "--preload"]] {
+        let server = Server::start(arguments, CATCHES);
+        assert_eq!(server.get("/").status, 504);
+        let caught =
+            "caught <class 'rgunicorn.RequestTimeout'>: True: the request took longer than 1 s";
+        server.wait_for(caught);
+        server.wait_for("Request interrupted GET /");
+    }
+}
+
 #[test]
 fn of_a_worker_that_died_the_log_tells_what_it_was_doing() {
     for threads in ["1", "2"] {

@@ -15,6 +15,8 @@ use std::{env, fs};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::package;
+
 /// No interpreter can be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -28,6 +30,9 @@ pub enum EmbedError {
     /// `threading` cannot be imported: the standard library is not where Python expects it.
     #[error("Python cannot import its own library")]
     Library(#[source] PyErr),
+    /// The package `rgunicorn` cannot be made.
+    #[error("Python cannot have the package rgunicorn")]
+    Package(#[source] PyErr),
     /// The virtual environment belongs to another version of Python.
     #[error(
         "this rgunicorn was built for Python {built}, but the virtual environment {} is for \
@@ -73,7 +78,10 @@ pub fn initialize(arguments: &[OsString]) -> Result<(), EmbedError> {
     // `Python::attach` is the one way in.
     unsafe { ffi::PyEval_SaveThread() };
     // The thread that imports `threading` first is its main thread.
-    Python::attach(|py| py.import("threading").map(drop)).map_err(EmbedError::Library)
+    Python::attach(|py| {
+        py.import("threading").map_err(EmbedError::Library)?;
+        package::install(py).map_err(EmbedError::Package)
+    })
 }
 
 /// Ends the interpreter: waits for non-daemon threads, runs `atexit` functions, flushes buffers.

@@ -19,6 +19,7 @@ pub mod load;
 mod log_file;
 pub mod logging;
 mod logs;
+mod package;
 mod proctitle;
 pub mod python;
 mod serve;
@@ -59,5 +60,11 @@ mod extension {
     fn main(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
         let command_line = crate::python::command_line(py)?;
         Ok(py.detach(|| crate::run_as(arguments, crate::python::program(command_line))))
+    }
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let class = rgunicorn_workers::request_timeout(module.py())?;
+        module.add("RequestTimeout", class)
     }
 }

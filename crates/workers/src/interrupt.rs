@@ -5,17 +5,36 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyType};
 use pyo3::{PyErr, intern};
 
 use crate::call::{Call, Interrupter};
 use crate::python::set_async_exception;
 
-/// Raises `rgunicorn.RequestTimeout` in application threads.
+/// The exception `rgunicorn.RequestTimeout`, for applications that want to catch it.
 ///
-/// The class descends from `BaseException`, as `SystemExit` does, which gunicorn raises for the same
-/// reason: `except Exception` is how applications go on after a failure, and this one is not to be
-/// survived. `finally` and `with` still clean up.
+/// It is raised in the midst of a request that takes longer than
+/// [`Options::request_timeout`](crate::Options::request_timeout). The class descends from
+/// `BaseException`, as `SystemExit` does, which gunicorn raises for the same reason: `except
+/// Exception` is how applications go on after a failure, and this one is not to be survived.
+/// `finally` and `with` still clean up.
+///
+/// # Errors
+/// Memory is short.
+pub fn request_timeout(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = CLASS.get_or_try_init(py, || new_class(py, &py.get_type::<PyBaseException>()))?;
+    Ok(class.bind(py).clone())
+}
+
+/// A class of this name.
+fn new_class(py: Python<'_>, base: &Bound<'_, PyType>) -> PyResult<Py<PyType>> {
+    let text = c"A request took longer than the setting `request_timeout` allows.";
+    PyErr::new_type(py, c"rgunicorn.RequestTimeout", Some(text), Some(base), None)
+}
+
+/// Raises [`request_timeout`] in application threads.
 #[derive(Debug)]
 pub(crate) struct Interrupt {
     request_timeout: Py<PyType>,
@@ -23,18 +42,12 @@ pub(crate) struct Interrupt {
 
 impl Interrupt {
     /// Prepares the exception; its message says this limit. CPython raises a class, without
-    /// arguments, so that the class has to know the message.
+    /// arguments, so that a class of its own, below the one that applications know, has the message.
     ///
     /// # Errors
     /// Memory is short.
     pub(crate) fn new(py: Python<'_>, limit: Duration) -> PyResult<Self> {
-        let class = PyErr::new_type(
-            py,
-            c"rgunicorn.RequestTimeout",
-            Some(c"A request took longer than the setting `request_timeout` allows."),
-            Some(&py.get_type::<PyBaseException>()),
-            None,
-        )?;
+        let class = new_class(py, &request_timeout(py)?)?;
         let message = format!("the request took longer than {} s", limit.as_secs_f64());
         // A builtin function is no method: it is called without the instance.
         let text = PyCFunction::new_closure(py, None, None, move |_, _| message.clone())?;

@@ -52,6 +52,8 @@ pub use access::{Record, RequestLog};
 pub use call::{Call, Hold, Interrupter};
 pub use client::Client;
 pub use handler::{ConnectionError, Handler, Outcome, Stack};
+#[cfg(feature = "wsgi")]
+pub use interrupt::request_timeout;
 pub use options::Options;
 #[cfg(feature = "wsgi")]
 pub use python::{PythonForker, detach_forks, has_left_threads};
