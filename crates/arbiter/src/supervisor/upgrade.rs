@@ -86,3 +86,35 @@ impl Supervisor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, Moment, Plan, Signal};
+
+    /// What workers may leave behind finds somebody, unless the service ends.
+    #[test]
+    fn the_service_goes_on_with_this_arbiter_or_with_another() {
+        let now = Moment::now();
+        let supervisor = || Supervisor::new(Plan::new(2), now);
+        assert!(supervisor().service_goes_on());
+        for signal in [Signal::Term, Signal::Quit, Signal::Int] {
+            let mut alone = supervisor();
+            alone.handle_event(Event::Signal(signal), now);
+            assert!(!alone.service_goes_on(), "{signal:?}");
+
+            let mut new = supervisor();
+            new.await_promotion();
+            new.handle_event(Event::Signal(signal), now);
+            assert!(new.service_goes_on(), "{signal:?}: the old one serves on");
+        }
+        let mut old = supervisor();
+        old.handle_event(Event::Signal(Signal::Usr2), now);
+        old.handle_event(Event::Upgraded(Ok(Pid::from_raw(7))), now);
+        old.handle_event(Event::Signal(Signal::Term), now);
+        assert!(old.service_goes_on());
+        let (pid, status) = (Pid::from_raw(7), ExitStatus::Exited(0));
+        old.handle_event(Event::Exited { pid, status, out_of_memory: None }, now);
+        assert!(!old.service_goes_on());
+    }
+}
