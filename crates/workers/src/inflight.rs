@@ -312,3 +312,80 @@ const LEAST_GRACE: Duration = Duration::from_secs(5);
 
 /// Bytes of method and target that a line of the error log shows.
 const LINE_LIMIT: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use rgunicorn_http1::{Config, Connection, Event, Peer};
+
+    use super::*;
+    use crate::poller::Poller;
+    use crate::stream::Stream;
+
+    const LIMIT: Duration = Duration::from_secs(2);
+
+    fn request() -> RequestHead {
+        let mut http = Connection::new(Arc::new(Config::default()), Peer::Local);
+        http.receive_data(b"GET /a?b HTTP/1.1\r\nHost: test\r\n\r\n");
+        match http.next_event() {
+            Ok(Event::Request(request)) => request,
+            event => unreachable!("{event:?}"),
+        }
+    }
+
+    fn flight(begun: Instant) -> (Arc<Flight>, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let poller = Arc::new(Poller::new().unwrap());
+        let socket = Arc::new(Socket::new(Stream::Unix(ours), Token(0), poller));
+        let started = (SystemTime::now(), begun);
+        let flight = Flight::new(0, request(), None, (socket, Token(0)), started);
+        (Arc::new(flight), theirs)
+    }
+
+    #[test]
+    fn one_of_two_answers() {
+        for (begins, lands, expiry, status) in [
+            (false, false, Some(Expiry::Answered), "HTTP/1.1 504 "),
+            (true, false, Some(Expiry::Cut), ""),
+            (true, true, None, ""),
+            (false, true, None, ""),
+        ] {
+            let (flight, mut client) = flight(Instant::now());
+            assert!(!begins || flight.begin_response());
+            assert!(!lands || flight.land());
+            assert_eq!(flight.expire(&Outbox::default()), expiry);
+            assert_eq!(flight.expire(&Outbox::default()), None);
+            assert_eq!((flight.is_expired(), flight.land()), (expiry.is_some(), false));
+            drop(flight);
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with(status) && answer.is_empty() == status.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_due_when() {
+        let (begun, board) = (Instant::now(), InFlight::new(LIMIT, 2));
+        let look = |seconds| {
+            let now = begun + Duration::from_secs(seconds);
+            let (due, next) = board.due(now);
+            let due = due.iter().map(|due| due.what).collect::<Vec<_>>();
+            (due, (next - begun).as_secs())
+        };
+        assert_eq!(look(0), (vec![], 2));
+        let (flight, _client) = flight(begun);
+        board.seat(1).unwrap().enter(&flight);
+        assert_eq!(look(1), (vec![], 2));
+        assert_eq!(look(2), (vec![Due::Deadline], 4));
+        assert_eq!(flight.expire(&Outbox::default()), Some(Expiry::Answered));
+        assert_eq!(look(6), (vec![], 7));
+        assert_eq!((look(7), board.lost()), ((vec![Due::Grace], 9), 1));
+        assert_eq!(look(9), (vec![], 11), "it is told of once");
+        board.leave(1);
+        assert_eq!(board.lost(), 0);
+        let running = flight.running(begun + LIMIT).to_string();
+        assert_eq!(running, "GET /a?b from a Unix socket, running for 2.0 s");
+    }
+}
