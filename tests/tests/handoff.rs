@@ -59,12 +59,6 @@ impl Regulars {
         }
     }
 
-    fn wait_for_body(&self, body: &str) {
-        for load in &self.0 {
-            load.wait_for_body(body);
-        }
-    }
-
     /// Nobody has noticed anything.
     fn assert_content(self, what: &str) {
         for load in self.0 {
@@ -144,9 +138,7 @@ fn a_worker_that_is_told_to_stop_closes_nothing() {
         for worker in server.wait_for_workers(count(kind)) {
             worker.signal(Signal::SIGTERM);
             wait_for_end(worker);
-            // Somebody has to be there for those of the next one.
-            let workers = server.wait_for_workers(count(kind));
-            regulars.wait_for_body(&workers[workers.len() - 1].pid().to_string());
+            server.wait_for_workers(count(kind));
         }
         regulars.wait_for_answers();
         regulars.assert_content(&format!("{kind:?}"));
