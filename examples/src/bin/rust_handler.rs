@@ -8,6 +8,7 @@
 //! complete, a [`RequestLog`] hears of the answers. Slow clients, timeouts, keep-alive, large
 //! bodies and the end of a worker are the business of [`Server`].
 
+use std::num::NonZeroUsize;
 use std::process;
 
 use rgunicorn_arbiter::{Arbiter, Error, Exit};
@@ -32,7 +33,9 @@ impl Handler for Describe {
             body_bytes += count;
         }
         let (method, target) = (request.method(), request.target().escape_ascii());
-        let text = format!("{method} {target}, {body_bytes} bytes, by {}\n", process::id());
+        let (pid, thread) = (process::id(), std::thread::current());
+        let thread = thread.name().unwrap_or_default();
+        let text = format!("{method} {target}, {body_bytes} bytes, by {thread} of {pid}\n");
         let head = ResponseHead::new(200, &[(b"Content-Type", b"text/plain")]);
         client.send_head(&ResponseHead { length: Some(text.len() as u64), ..head })?;
         // What the client does not take at once is sent after this returns.
@@ -53,6 +56,9 @@ impl RequestLog for Log {
 fn main() -> Result<Exit, Error> {
     log_to_stderr();
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7002".to_owned());
-    let options = rgunicorn_arbiter::Options::new(2).bind(address.parse()?);
-    Arbiter::new(options).run(Server::new(Describe, Options::default()).log(Log))
+    let mut options = Options::default();
+    // Two calls at a time in each worker; and what waits for a busy one goes to its sibling.
+    options.threads = NonZeroUsize::new(2);
+    let arbiter = options.acquaint(rgunicorn_arbiter::Options::new(2).bind(address.parse()?));
+    Arbiter::new(arbiter).run(Server::new(Describe, options).log(Log))
 }
