@@ -189,13 +189,20 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
     }
 
     fn sleep(&self, mut reactor: Box<Reactor<L>>) -> Step<L> {
-        self.tick.disarm();
+        // To set a timer is expensive in a virtual machine: whoever sleeps more often than it ticks
+        // lets it tick.
+        if !reactor.sleeps_often() {
+            self.tick.disarm();
+        }
         self.context.set_asleep(true);
         // In this order, so that nothing is left behind: see `Context::set_asleep` and `return_to`.
         reactor.flush_outbox();
         let slept = if self.lead.has_returned() { Ok(()) } else { reactor.wait() };
+        // In this order: if it is armed still, the monitor will see that nobody sleeps any more.
         self.context.set_asleep(false);
-        self.tick.arm(TICK);
+        if !self.tick.is_armed() {
+            self.tick.arm(TICK);
+        }
         match slept {
             Ok(()) => self.step(reactor),
             Err(error) => {

@@ -25,6 +25,7 @@ use crate::report::Occasion;
 use crate::scoreboard::State;
 use crate::serve::Job;
 use crate::slots::{Phase, Slots};
+use crate::tick::TICK;
 use crate::timers::Timers;
 
 mod arrivals;
@@ -99,6 +100,8 @@ pub(crate) struct Reactor<L> {
     row: (Token, u32),
     /// What was told of requests that had waited too long.
     shed: queue::Shed,
+    /// When the last sleep began.
+    slept: Instant,
     slots: Slots,
     /// An output buffer that is lent to whoever is being answered.
     spare: BytesMut,
@@ -160,6 +163,7 @@ impl<L: RequestLog> Reactor<L> {
             resume: None,
             row: (WAKE, 0),
             shed: (None, 0),
+            slept: Instant::now(),
             slots: Slots::default(),
             spare: BytesMut::with_capacity(WRITE_BUFFER_BYTES),
             timers: Timers::default(),
@@ -174,6 +178,12 @@ impl<L: RequestLog> Reactor<L> {
     /// The time of the present turn.
     pub(crate) fn now(&self) -> Instant {
         self.now
+    }
+
+    /// Whether the sleep that begins now comes within a tick of the last one.
+    pub(crate) fn sleeps_often(&mut self) -> bool {
+        let last = std::mem::replace(&mut self.slept, self.now);
+        self.now.saturating_duration_since(last) < TICK
     }
 
     /// Begins to accept.
