@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use rgunicorn_arbiter::Address;
 use rgunicorn_http1::{Connection, RequestHead, ResponseHead, error_response};
 
@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::handler::ConnectionError;
 use crate::inflight::Flight;
 use crate::output::Output;
-use crate::poller::Token;
+use crate::poller::{Token, poll_timeout};
 use crate::socket::Socket;
 use crate::spool::Body;
 
@@ -263,10 +263,8 @@ impl Client {
             if remaining.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            let slice =
-                PollTimeout::try_from(remaining.min(BEAT_INTERVAL)).map_err(io::Error::other)?;
             let mut fds = [PollFd::new(inner.socket.stream().as_fd(), PollFlags::POLLOUT)];
-            match poll(&mut fds, slice) {
+            match poll(&mut fds, poll_timeout(Some(remaining.min(BEAT_INTERVAL)))) {
                 Ok(0) => {}
                 Ok(_) => return Ok(()),
                 Err(error) => return Err(error.into()),

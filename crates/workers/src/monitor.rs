@@ -4,13 +4,14 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 
 use rgunicorn_arbiter::WorkerId;
 
 use crate::access::RequestLog;
 use crate::handler::Handler;
 use crate::lead::View;
+use crate::poller::poll_timeout;
 use crate::pool::Pool;
 use crate::tick::TICK;
 
@@ -72,15 +73,7 @@ impl<H: Handler, L: RequestLog> Monitor<H, L> {
             Watch::Poller(patience) => (&mut fds[..], patience),
             Watch::Tick => (&mut fds[..1], None),
         };
-        let patience = patience.map_or(PollTimeout::NONE, |patience| {
-            // Rounded up: what is to be done then is due.
-            let milliseconds = patience.as_nanos().div_ceil(1_000_000);
-            i32::try_from(milliseconds)
-                .ok()
-                .and_then(|milliseconds| PollTimeout::try_from(milliseconds).ok())
-                .unwrap_or(PollTimeout::MAX)
-        });
-        if let Err(error) = poll(fds, patience) {
+        if let Err(error) = poll(fds, poll_timeout(patience)) {
             log::debug!("the monitor was woken: {error}");
         }
         self.pool.tick.drain();

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::PollTimeout;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 /// Says which descriptor an event is about; the caller's own number.
@@ -73,19 +74,23 @@ impl Poller {
     }
 }
 
-/// Rounds up to a whole millisecond, so that a deadline has passed when the wait for it is over.
+/// `None` is for ever.
 fn epoll_timeout(timeout: Option<Duration>) -> EpollTimeout {
-    match timeout {
-        None => EpollTimeout::NONE,
-        Some(Duration::ZERO) => EpollTimeout::ZERO,
-        Some(timeout) => {
-            let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
-            i32::try_from(milliseconds)
-                .ok()
-                .and_then(|timeout| EpollTimeout::try_from(timeout).ok())
-                .unwrap_or(EpollTimeout::MAX)
-        }
-    }
+    timeout.map_or(EpollTimeout::NONE, |timeout| {
+        EpollTimeout::try_from(milliseconds(timeout)).unwrap_or(EpollTimeout::MAX)
+    })
+}
+
+/// The same for poll(2).
+pub(crate) fn poll_timeout(timeout: Option<Duration>) -> PollTimeout {
+    timeout.map_or(PollTimeout::NONE, |timeout| {
+        PollTimeout::try_from(milliseconds(timeout)).unwrap_or(PollTimeout::MAX)
+    })
+}
+
+/// Rounds up, so that a deadline has passed when the wait for it is over.
+fn milliseconds(timeout: Duration) -> i32 {
+    i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
 }
 
 /// The tokens of one wait.

@@ -238,7 +238,7 @@ impl<L: RequestLog> Reactor<L> {
         if mail {
             self.enqueue_mail()?;
         }
-        if connections { self.enqueue_incoming() } else { Ok(()) }
+        if connections { self.enqueue_incoming(self.accepts_per_turn()) } else { Ok(()) }
     }
 
     /// Those at the door, one from each: whatever waits behind it may be a sibling's.
@@ -380,12 +380,7 @@ impl<L: RequestLog> Reactor<L> {
         self.life = Life::Draining;
         self.drained_since = Some(self.now);
         self.context.set_draining();
-        for listener in 0..self.process.listeners().len() {
-            while self.slots.len() < self.context.options.connections {
-                let Some(token) = self.accept(listener)? else { break };
-                self.enqueue(token);
-            }
-        }
+        self.enqueue_incoming(usize::MAX)?;
         self.unlisten()?;
         self.process.close_listeners();
         for token in self.slots.in_phase(Phase::Idle) {

@@ -23,8 +23,7 @@ impl<L: RequestLog> Reactor<L> {
     }
 
     pub(super) fn listen(&mut self) -> io::Result<()> {
-        let has_room = self.slots.len() < self.context.options.connections;
-        if !self.listening && self.life == Life::Running && has_room {
+        if !self.listening && self.life == Life::Running && self.has_room() {
             self.listening = true;
             for (listener, number) in self.process.listeners().iter().zip(1..) {
                 let token = Token(MAIL.0 - number);
@@ -33,6 +32,10 @@ impl<L: RequestLog> Reactor<L> {
             self.watch_mailbox()?;
         }
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.slots.len() < self.context.options.connections
     }
 
     pub(super) fn unlisten(&mut self) -> io::Result<()> {
@@ -65,11 +68,11 @@ impl<L: RequestLog> Reactor<L> {
         Ok(None)
     }
 
-    /// Lets those in who wait, behind all who are here.
-    pub(super) fn enqueue_incoming(&mut self) -> io::Result<()> {
+    /// Lets in at most `limit` of those who wait at each listener, behind all who are here.
+    pub(super) fn enqueue_incoming(&mut self, limit: usize) -> io::Result<()> {
         for listener in 0..self.process.listeners().len() {
-            for _ in 0..self.accepts_per_turn() {
-                if !self.listening {
+            for _ in 0..limit {
+                if !self.has_room() {
                     return Ok(());
                 }
                 let Some(token) = self.accept(listener)? else { break };
@@ -79,12 +82,13 @@ impl<L: RequestLog> Reactor<L> {
         Ok(())
     }
 
-    fn accepts_per_turn(&self) -> usize {
+    /// With siblings it is one: whatever waits behind it may be theirs.
+    pub(super) fn accepts_per_turn(&self) -> usize {
         if self.process.workers() > 1 { 1 } else { ACCEPTS_PER_TURN }
     }
 
     /// Accepts one connection, which is then to be heard. `None`: nobody is waiting.
-    pub(super) fn accept(&mut self, listener: usize) -> io::Result<Option<Token>> {
+    fn accept(&mut self, listener: usize) -> io::Result<Option<Token>> {
         loop {
             let Some(socket) = self.process.listeners().get(listener) else { return Ok(None) };
             match socket.accept() {
@@ -100,18 +104,24 @@ impl<L: RequestLog> Reactor<L> {
     }
 
     fn admit(&mut self, connection: Connection, listener: usize) -> io::Result<Token> {
-        let token = self.slots.reserve();
         let stream = Stream::from(connection);
         let peer = stream.peer_addr();
-        let socket = Arc::new(Socket::new(stream, token, Arc::clone(&self.context.poller)));
-        self.slots.set_socket(token, Arc::clone(&socket));
+        let (token, socket) = self.reserve(stream);
         let local = self.context.local(listener);
         let client = Client::new(socket, peer, local, token, Arc::clone(&self.context));
         self.slots.put(token, client, Phase::Idle);
-        if self.slots.len() >= self.context.options.connections {
+        if !self.has_room() {
             self.unlisten()?;
         }
         Ok(token)
+    }
+
+    /// The place of a connection, where it is to be put.
+    pub(super) fn reserve(&mut self, stream: Stream) -> (Token, Arc<Socket>) {
+        let token = self.slots.reserve();
+        let socket = Arc::new(Socket::new(stream, token, Arc::clone(&self.context.poller)));
+        self.slots.set_socket(token, Arc::clone(&socket));
+        (token, socket)
     }
 
     fn pause_accepting(&mut self, error: &io::Error) -> io::Result<()> {
@@ -123,7 +133,7 @@ impl<L: RequestLog> Reactor<L> {
 }
 
 /// Connections accepted in one turn, each of them read and, if its request is there, served at
-/// once. With siblings it is one: whatever waits behind it may be theirs.
+/// once.
 const ACCEPTS_PER_TURN: usize = 64;
 
 /// Without descriptors nobody can be accepted; others may close some meanwhile.

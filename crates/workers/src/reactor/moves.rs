@@ -13,7 +13,6 @@ use crate::handoff::{self, Departure, Passenger, Patience};
 use crate::poller::{Interest, Token};
 use crate::serve::Job;
 use crate::slots::Phase;
-use crate::socket::Socket;
 use crate::stream::Stream;
 
 /// How soon to try again when the mailbox is full.
@@ -23,10 +22,7 @@ impl<L: RequestLog> Reactor<L> {
     /// Gives every connection away that can go. `false`: the mailbox is full, try again.
     pub(super) fn hand_over_all(&mut self) -> bool {
         self.flush_outbox();
-        for _ in 0..self.requests.len() {
-            let Some(job) = self.requests.pop_front() else { break };
-            self.unread(job);
-        }
+        self.unread_all();
         let all = [Phase::Idle, Phase::Head, Phase::Body].map(|phase| self.slots.in_phase(phase));
         all.into_iter().flatten().all(|token| self.hand_over(token) != Departure::Full)
     }
@@ -86,7 +82,14 @@ impl<L: RequestLog> Reactor<L> {
         Patience::Idle { since: Moment::from_millis(now.as_millis().saturating_sub(waited)) }
     }
 
-    /// Takes a complete request back from the queue, if it can be read once more elsewhere.
+    /// Takes complete requests back from the queue, as far as they can be read once more elsewhere.
+    fn unread_all(&mut self) {
+        for _ in 0..self.requests.len() {
+            let Some(job) = self.requests.pop_front() else { break };
+            self.unread(job);
+        }
+    }
+
     fn unread(&mut self, job: Job) {
         let Job { mut client, request, since, token } = job;
         if client.unread(&request) {
@@ -103,15 +106,10 @@ impl<L: RequestLog> Reactor<L> {
         if !self.context.has_idle_sibling() {
             return;
         }
-        for _ in 0..self.requests.len() {
-            let Some(job) = self.requests.pop_front() else { break };
-            self.unread(job);
-        }
+        self.unread_all();
         for _ in 0..self.ready.len() {
             let Some(token) = self.ready.pop_front() else { return };
-            if self.hand_over(token) != Departure::Sent && self.is_waiting(token) {
-                self.ready.push_back(token);
-            }
+            self.hand_over_ready(token);
         }
     }
 
@@ -121,7 +119,13 @@ impl<L: RequestLog> Reactor<L> {
         if self.ready.len() < 2 || !self.context.take_spread() || !self.context.has_idle_sibling() {
             return;
         }
-        let Some(token) = self.ready.pop_back() else { return };
+        if let Some(token) = self.ready.pop_back() {
+            self.hand_over_ready(token);
+        }
+    }
+
+    /// The same of a connection out of the queue; what has to stay goes to the end of it.
+    fn hand_over_ready(&mut self, token: Token) {
         if self.hand_over(token) != Departure::Sent && self.is_waiting(token) {
             self.ready.push_back(token);
         }
@@ -133,12 +137,7 @@ impl<L: RequestLog> Reactor<L> {
         if !self.context.has_receivers() {
             return Ok(());
         }
-        for listener in 0..self.process.listeners().len() {
-            for _ in 0..PASSED_ON {
-                let Some(token) = self.accept(listener)? else { break };
-                self.enqueue(token);
-            }
-        }
+        self.enqueue_incoming(PASSED_ON)?;
         self.enqueue_mail()
     }
 
@@ -165,9 +164,7 @@ impl<L: RequestLog> Reactor<L> {
     }
 
     fn board_passenger(&mut self, stream: Stream, passenger: Passenger) -> Token {
-        let token = self.slots.reserve();
-        let socket = Arc::new(Socket::new(stream, token, Arc::clone(&self.context.poller)));
-        self.slots.set_socket(token, Arc::clone(&socket));
+        let (token, socket) = self.reserve(stream);
         let patience = passenger.patience;
         let local = self.context.local_of(&passenger.local);
         let client = Client::arrived(socket, passenger, local, token, Arc::clone(&self.context));

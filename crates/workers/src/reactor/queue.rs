@@ -62,16 +62,7 @@ impl<L: RequestLog> Reactor<L> {
         if self.context.has_idle_sibling() {
             return Ok(());
         }
-        for listener in 0..self.process.listeners().len() {
-            for _ in 0..NEWCOMERS {
-                if self.slots.len() >= self.context.options.connections {
-                    return Ok(());
-                }
-                let Some(token) = self.accept(listener)? else { break };
-                self.enqueue(token);
-            }
-        }
-        Ok(())
+        self.enqueue_incoming(NEWCOMERS)
     }
 
     /// Whoever gave up does not cost an application call.
