@@ -49,36 +49,31 @@ fn is_tchar(byte: u8) -> bool {
     TCHAR[usize::from(byte)]
 }
 
-/// A table, because a token is checked for every field of every response.
+/// `unreserved / sub-delims` (RFC 3986 §2.2, §2.3): what a host's name is made of, but for escapes.
 #[expect(clippy::indexing_slicing, reason = "256 entries for the 256 values of a byte")]
-const TCHAR: [bool; 256] = {
+pub(crate) fn is_uri_text(byte: u8) -> bool {
+    URI_TEXT[usize::from(byte)]
+}
+
+/// Tables, because both are asked for in every exchange.
+static TCHAR: [bool; 256] = letters_digits_and(b"!#$%&'*+-.^_`|~");
+static URI_TEXT: [bool; 256] = letters_digits_and(b"-._~!$&'()*+,;=");
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+const fn letters_digits_and(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0_u8;
-    loop {
-        table[byte as usize] = byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            );
-        if byte == u8::MAX {
-            break table;
-        }
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
         byte += 1;
     }
-};
+    let mut index = 0;
+    while index < others.len() {
+        table[others[index] as usize] = true;
+        index += 1;
+    }
+    table
+}
 
 #[cfg(test)]
 mod tests {

@@ -100,8 +100,9 @@ impl Plan {
         if self.date {
             write_field(b"Date", &date::imf_fixdate(now), output);
         }
-        let connection: &[u8] = if self.keep_alive { b"keep-alive" } else { b"close" };
-        write_field(b"Connection", connection, output);
+        let connection: &[u8] =
+            if self.keep_alive { b"Connection: keep-alive\r\n" } else { b"Connection: close\r\n" };
+        output.extend_from_slice(connection);
         if self.framing == Framing::Chunked {
             output.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }

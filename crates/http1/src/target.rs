@@ -1,6 +1,7 @@
 //! The four forms of a request-target (RFC 9112 §3.2), and the authority that two of them, and the
 //! `Host` field, are made of.
 
+use crate::abnf;
 use crate::error::ProtocolError;
 
 /// Refuses a target in none of the four forms, or not in that of its method.
@@ -80,7 +81,7 @@ fn is_registered_name(name: &[u8]) -> bool {
                 bytes.next().is_some_and(u8::is_ascii_hexdigit)
                     && bytes.next().is_some_and(u8::is_ascii_hexdigit)
             }
-            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte),
+            _ => abnf::is_uri_text(byte),
         };
         if !right {
             return false;

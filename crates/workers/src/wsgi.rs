@@ -1,8 +1,6 @@
 //! A WSGI application as a [`Handler`].
 
-use std::fmt::Write;
 use std::io;
-use std::net::IpAddr;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +11,7 @@ use bytes::Bytes;
 use pyo3::prelude::*;
 use rgunicorn_arbiter::Address;
 use rgunicorn_http1::{Framing, RequestHead, ResponseHead};
-use rgunicorn_wsgi::{App, AppError, Exchange, Local, Peer, Request, Scheme, format_exception};
+use rgunicorn_wsgi::{App, AppError, Exchange, Local, Request, Scheme, format_exception};
 
 use crate::backtrace::Backtraces;
 use crate::call::Interrupter;
@@ -95,7 +93,6 @@ impl WsgiHandler {
 impl Handler for WsgiHandler {
     fn handle(&self, head: &RequestHead, client: Client) -> Result<Outcome, ConnectionError> {
         let local = client.local().map(Arc::clone);
-        let (mut address, peer) = (IpText::new(), client.peer());
         let request = Request {
             method: head.method(),
             target: head.target(),
@@ -105,10 +102,7 @@ impl Handler for WsgiHandler {
                 rgunicorn_http1::Scheme::Http => Scheme::Http,
                 rgunicorn_http1::Scheme::Https => Scheme::Https,
             },
-            peer: match peer {
-                Some(peer) => Peer::Tcp { address: address.write(peer.ip()), port: peer.port() },
-                None => Peer::Unix,
-            },
+            peer: client.peer(),
             local: match local.as_deref() {
                 Some(Address::Tcp { host, port, .. }) => Local::Tcp { address: host, port: *port },
                 _ => Local::Unix,
@@ -216,42 +210,5 @@ impl Exchange for Client {
 
     fn wait(&mut self) -> io::Result<()> {
         Self::wait(self)
-    }
-}
-
-/// An IP address in text, without an allocation.
-#[derive(Debug)]
-struct IpText {
-    /// `INET6_ADDRSTRLEN` is 46.
-    bytes: [u8; 46],
-    /// `0 <= length <= bytes.len()`
-    length: usize,
-}
-
-impl IpText {
-    fn new() -> Self {
-        Self { bytes: [0; 46], length: 0 }
-    }
-
-    fn write(&mut self, address: IpAddr) -> &str {
-        // The longest address fits; a failed write would leave a shorter text, not a wrong one.
-        match write!(self, "{}", address.to_canonical()) {
-            Ok(()) | Err(_) => self.as_str(),
-        }
-    }
-
-    fn as_str(&self) -> &str {
-        let written = self.bytes.get(..self.length).unwrap_or_default();
-        std::str::from_utf8(written).unwrap_or_default()
-    }
-}
-
-impl Write for IpText {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let end = self.length + text.len();
-        let room = self.bytes.get_mut(self.length..end).ok_or(std::fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! The environ dictionary (PEP 3333, "environ Variables").
 
+use std::net::{IpAddr, SocketAddr};
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -11,7 +13,7 @@ use crate::file_wrapper::FileWrapper;
 use crate::input::Input;
 use crate::keys::HeaderCache;
 use crate::options::EnvironOptions;
-use crate::request::{Local, Peer, Request};
+use crate::request::{Local, Request};
 use crate::response::Fault;
 use crate::target::Target;
 
@@ -34,7 +36,8 @@ pub(crate) struct EnvironBuilder {
     server_port: Variable,
     /// The number behind `SERVER_PORT`, if it was one: comparing text would mean making it first.
     local_port: Option<u16>,
-    remote_addr: Variable,
+    /// The address behind `REMOTE_ADDR`, which is empty for `None`.
+    remote_ip: Option<IpAddr>,
     /// The number behind `REMOTE_PORT`, which is absent for `None`.
     remote_port: Option<u16>,
 }
@@ -52,6 +55,7 @@ impl EnvironBuilder {
             base.set_item(placeholder.to_string(), py.None())?;
         }
         let script_name = options.script_name.trim_end_matches('/').as_bytes();
+        base.set_item(intern!(py, "REMOTE_ADDR"), "")?;
         base.set_item(intern!(py, "SCRIPT_NAME"), ffi::latin1(py, script_name)?)?;
         base.set_item(intern!(py, "SERVER_SOFTWARE"), &options.server_software)?;
         base.set_item(intern!(py, "wsgi.version"), (1, 0))?;
@@ -73,7 +77,7 @@ impl EnvironBuilder {
             server_name: variable(intern!(py, "SERVER_NAME"))?,
             server_port: variable(intern!(py, "SERVER_PORT"))?,
             local_port: None,
-            remote_addr: variable(intern!(py, "REMOTE_ADDR"))?,
+            remote_ip: None,
             remote_port: None,
             base: base.clone().unbind(),
         };
@@ -162,23 +166,20 @@ impl EnvironBuilder {
         Ok(())
     }
 
-    fn set_peer(&mut self, base: &Bound<'_, PyDict>, peer: Peer<'_>) -> PyResult<()> {
-        let key = intern!(base.py(), "REMOTE_PORT");
-        match (peer, self.remote_port) {
-            (Peer::Tcp { address, port }, known) => {
-                self.remote_addr.set(base, address.as_bytes())?;
-                if known != Some(port) {
-                    base.set_item(key, port.to_string())?;
-                    self.remote_port = Some(port);
-                }
+    fn set_peer(&mut self, base: &Bound<'_, PyDict>, peer: Option<SocketAddr>) -> PyResult<()> {
+        let (ip, port) = (peer.map(|peer| peer.ip()), peer.map(|peer| peer.port()));
+        if self.remote_ip != ip {
+            let text = ip.map(|ip| ip.to_canonical().to_string()).unwrap_or_default();
+            base.set_item(intern!(base.py(), "REMOTE_ADDR"), text)?;
+            self.remote_ip = ip;
+        }
+        if self.remote_port != port {
+            let key = intern!(base.py(), "REMOTE_PORT");
+            match port {
+                Some(port) => base.set_item(key, port.to_string())?,
+                None => base.del_item(key)?,
             }
-            (Peer::Unix, known) => {
-                self.remote_addr.set(base, b"")?;
-                if known.is_some() {
-                    base.del_item(key)?;
-                    self.remote_port = None;
-                }
-            }
+            self.remote_port = port;
         }
         Ok(())
     }

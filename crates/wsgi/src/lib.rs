@@ -32,7 +32,7 @@ pub use crate::exchange::Exchange;
 pub use crate::import::{Spec, SpecError};
 pub use crate::observer::Observer;
 pub use crate::options::EnvironOptions;
-pub use crate::request::{Local, Peer, Request, Scheme};
+pub use crate::request::{Local, Request, Scheme};
 pub use crate::response_head::ResponseHead;
 #[cfg(feature = "tower")]
 pub use crate::tower::{ResponseFuture, Transport, WsgiBody, WsgiService};

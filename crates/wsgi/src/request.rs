@@ -1,12 +1,14 @@
 //! What an application is told about a request, borrowed from whoever parsed it.
 
+use std::net::SocketAddr;
+
 /// A request as the embedding server knows it.
 ///
 /// `H` yields the header fields as they came, name and value, in order; anything that borrows its
 /// fields will do. Nothing is copied that Python does not need a copy of.
 ///
 /// ```
-/// use rgunicorn_wsgi::{Local, Peer, Request, Scheme};
+/// use rgunicorn_wsgi::{Local, Request, Scheme};
 ///
 /// let headers = [(&b"Host"[..], &b"example.org"[..]), (b"Accept", b"*/*")];
 /// let request = Request {
@@ -15,7 +17,7 @@
 ///     version: "HTTP/1.1",
 ///     headers: headers.iter().copied(),
 ///     scheme: Scheme::Http,
-///     peer: Peer::Tcp { address: "192.0.2.7", port: 50_312 },
+///     peer: Some(([192, 0, 2, 7], 50_312).into()),
 ///     local: Local::Tcp { address: "192.0.2.1", port: 80 },
 ///     has_body: false,
 /// };
@@ -33,8 +35,9 @@ pub struct Request<'a, H> {
     pub headers: H,
     /// Whether the client sees this server through TLS.
     pub scheme: Scheme,
-    /// Who sent the request.
-    pub peer: Peer<'a>,
+    /// Who sent the request: `REMOTE_ADDR` and `REMOTE_PORT`. An IPv4 address that is written as an
+    /// IPv6 one is shown as IPv4. `None`, on a Unix socket: the first is empty, the second absent.
+    pub peer: Option<SocketAddr>,
     /// Where it arrived.
     pub local: Local<'a>,
     /// Whether anything may come from [`Exchange::read_body`](crate::Exchange::read_body); without,
@@ -67,20 +70,6 @@ impl Scheme {
             Self::Https => "443",
         }
     }
-}
-
-/// The client: `REMOTE_ADDR` and `REMOTE_PORT`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer<'a> {
-    /// An address as text, without brackets for IPv6, and a port.
-    Tcp {
-        /// The IP address.
-        address: &'a str,
-        /// The port.
-        port: u16,
-    },
-    /// A Unix socket: `REMOTE_ADDR` is empty and `REMOTE_PORT` absent.
-    Unix,
 }
 
 /// The listener: `SERVER_NAME` and `SERVER_PORT`.

@@ -201,8 +201,10 @@ fn is_token(name: &[u8]) -> bool {
 }
 
 /// A field value (RFC 9110 §5.5): visible characters, space, tab, and the upper half of latin-1.
+/// No early exit: without one the compiler compares many bytes at a time.
 fn is_field_value(value: &[u8]) -> bool {
-    value.iter().all(|&byte| (byte >= b' ' && byte != 0x7f) || byte == b'\t')
+    let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+    !value.iter().fold(false, |found, &byte| found | is_control(byte))
 }
 
 /// White space around a value is no part of it (RFC 9110 §5.5).

@@ -5,7 +5,7 @@
 mod support;
 
 use rgunicorn_wsgi::pyo3::prelude::*;
-use rgunicorn_wsgi::{App, AppError, EnvironOptions, Local, Peer, Request, Scheme, Violation};
+use rgunicorn_wsgi::{App, AppError, EnvironOptions, Local, Request, Scheme, Violation};
 use support::{Headers, Memory, app, app_with, get, text};
 
 type Field<'a> = (&'a [u8], &'a [u8]);
@@ -184,7 +184,7 @@ fn unix_sockets_have_no_peer_and_their_name_from_host() {
     ];
     for (host, scheme, name, port) in cases {
         let headers = [(&b"host"[..], host)];
-        let request = Request { local: Local::Unix, peer: Peer::Unix, scheme, ..get(&headers) };
+        let request = Request { local: Local::Unix, peer: None, scheme, ..get(&headers) };
         let shown = show(&app, request);
         assert!(shown.contains(&format!("SERVER_NAME={name}\n")), "{shown}");
         assert!(shown.contains(&format!("SERVER_PORT={port}\n")), "{shown}");

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Uri, Version, header};
 
-use crate::request::{Local, Peer, Request, Scheme};
+use crate::request::{Local, Request, Scheme};
 
 /// What a request does not tell of the connection that it came by. With feature `tower`.
 ///
@@ -104,7 +104,7 @@ pub(super) fn with<R>(
 ) -> R {
     let transport = head.extensions.get::<Transport>().copied().unwrap_or_default();
     let target = mount.target(&head.uri);
-    let (peer, local) = (transport.peer.map(text), transport.local.map(text));
+    let local = transport.local.map(text);
     let fields = fields(head);
     work(Request {
         method: head.method.as_str(),
@@ -112,10 +112,7 @@ pub(super) fn with<R>(
         version: version(head.version),
         headers: fields.iter().copied(),
         scheme: transport.scheme.unwrap_or_else(|| scheme(&head.uri)),
-        peer: match &peer {
-            Some((address, port)) => Peer::Tcp { address, port: *port },
-            None => Peer::Unix,
-        },
+        peer: transport.peer,
         local: match &local {
             Some((address, port)) => Local::Tcp { address, port: *port },
             None => Local::Unix,
@@ -163,7 +160,7 @@ fn version(version: Version) -> &'static str {
     }
 }
 
-/// An IPv4 client of an IPv6 socket is shown as what it is.
+/// An IPv4 address of an IPv6 socket is shown as what it is.
 fn text(address: SocketAddr) -> (String, u16) {
     let ip: IpAddr = address.ip().to_canonical();
     (ip.to_string(), address.port())

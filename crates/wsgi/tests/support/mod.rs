@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rgunicorn_wsgi::pyo3::prelude::*;
 use rgunicorn_wsgi::{
-    App, AppError, EnvironOptions, Exchange, Local, Peer, Request, ResponseHead, Scheme,
+    App, AppError, EnvironOptions, Exchange, Local, Request, ResponseHead, Scheme,
 };
 
 /// What a client would see, and how the calls came.
@@ -185,7 +185,7 @@ pub(crate) fn get<'a>(headers: &'a [(&'a [u8], &'a [u8])]) -> Request<'a, Header
         version: "HTTP/1.1",
         headers: headers.iter().copied(),
         scheme: Scheme::Http,
-        peer: Peer::Tcp { address: "192.0.2.7", port: 50_312 },
+        peer: Some(([192, 0, 2, 7], 50_312).into()),
         local: Local::Tcp { address: "192.0.2.1", port: 8000 },
         has_body: false,
     }
