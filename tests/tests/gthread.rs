@@ -255,6 +255,37 @@ fn a_quick_stop_ends_also_who_holds_the_interpreter() {
     assert_eq!(server.stop(Signal::SIGQUIT).code, Some(0));
 }
 
+/// A thread that has taken a request, and does not get into the interpreter, has not begun it. A
+/// sibling answers, or whoever comes when the worker has been killed.
+#[test]
+fn who_keeps_the_interpreter_keeps_nobody_elses_request() {
+    // Nobody else has to let go in the midst of a call: what has begun is answered.
+    let app = format!("{APP}\nsys.setswitchinterval(600)\n");
+    for workers in [["--workers", "2", "--timeout", "60"], ["--workers", "1", "--timeout", "2"]] {
+        let server = Server::start(&[FOUR, &workers, &["--keep-alive", "60"]].concat(), &app);
+        server.wait_for_count("Booting worker", workers[1].parse().unwrap());
+        let mut clients = connect(&server, 24);
+        for client in &mut clients {
+            assert_eq!(client.get("/").status, 200);
+        }
+        let mut holder = connect(&server, 1);
+        let (before, rest) = clients.split_at_mut(8);
+        let (beside, after) = rest.split_at_mut(8);
+        send_to_all(before, "/");
+        send_to_all(&mut holder, "/hold");
+        send_to_all(beside, "/");
+        wait_for_calls(&server, 1);
+        send_to_all(after, "/");
+        for client in &mut clients {
+            let response = client.receive();
+            assert!(response.status == 200 && !response.closes(), "{workers:?}: {response:?}");
+        }
+        send_to_all(&mut clients, "/");
+        assert!(clients.iter_mut().all(|client| client.receive().status == 200), "{workers:?}");
+        assert_eq!(server.get("/").status, 200);
+    }
+}
+
 /// Nothing wakes an idle worker but its heartbeat.
 #[test]
 fn idle_threads_sleep() {

@@ -10,12 +10,14 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use rgunicorn_arbiter::{Address, Heartbeat, Mailbox, WorkerProcess};
 
 use crate::handler::Handler;
+use crate::inbox::Inbox;
 use crate::inflight::InFlight;
 use crate::options::Options;
 use crate::outbox::Outbox;
 use crate::poller::Poller;
 use crate::report::{Occasion, Reporter};
 use crate::scoreboard::{Scoreboard, State};
+use crate::serve::Job;
 use crate::silence::Silence;
 use crate::spool::Spools;
 
@@ -31,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) board: Scoreboard,
     /// The worker stops.
     draining: AtomicBool,
+    /// The requests that application threads have taken, and not begun.
+    pub(crate) inbox: Inbox<Box<Job>>,
     /// The requests that the application has, if there is a `request_timeout`.
     pub(crate) in_flight: Option<InFlight>,
     /// Wakes whoever sleeps in the poller.
@@ -68,6 +72,7 @@ impl Context {
             reporter: Reporter::new(board.clone(), handler, threads),
             board,
             draining: AtomicBool::new(false),
+            inbox: Inbox::default(),
             in_flight: options.request_timeout.map(|limit| InFlight::new(limit, threads)),
             is_mailbox_full: AtomicBool::new(false),
             kick: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,

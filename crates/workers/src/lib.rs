@@ -17,6 +17,7 @@ mod clock;
 mod context;
 mod handler;
 mod handoff;
+mod inbox;
 mod inflight;
 #[cfg(feature = "wsgi")]
 mod interrupt;

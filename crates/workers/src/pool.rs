@@ -35,7 +35,8 @@ pub(crate) struct Pool<H, L> {
 enum Step<L> {
     Follow,
     Lead(Box<Reactor<L>>),
-    Serve(Box<Job>),
+    /// The reactor is to be let go.
+    Serve(Box<Job>, Box<Reactor<L>>),
     Stop,
 }
 
@@ -127,26 +128,37 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
         let mut step = lead.map_or(Step::Follow, |reactor| self.step(reactor));
         loop {
             let waiting = match step {
-                Step::Serve(job) => return Some(job),
+                Step::Serve(job, reactor) => {
+                    self.let_go(reactor);
+                    return Some(job);
+                }
                 Step::Stop => return None,
                 Step::Follow | Step::Lead(_) => step,
             };
-            let (mut waiting, mut next) = (Some(waiting), Step::Stop);
+            let (mut waiting, mut goes_on) = (Some(waiting), false);
             self.handler.blocking(&mut || {
                 if let Some(waiting) = waiting.take() {
-                    next = self.rest(waiting);
+                    goes_on = self.rest(waiting);
                 }
             });
             if self.context.beat.is_some() {
                 self.handler.woken();
             }
-            step = next;
+            if !goes_on {
+                return None;
+            }
+            // Only now, inside of the interpreter: until then somebody else may have it.
+            if let Some(job) = self.context.inbox.take() {
+                return Some(job);
+            }
+            step = Step::Follow;
         }
     }
 
-    /// Waits for something that needs the interpreter. Whoever leads must not wait for that: a
-    /// call may keep it, and then nobody would look after the others.
-    fn rest(&self, mut step: Step<L>) -> Step<L> {
+    /// Waits for something that needs the interpreter; `false`: the worker has ended. Whoever leads
+    /// must not wait for that: a call may keep it, and then nobody would look after the others. Nor
+    /// may a request, so it is left in the inbox.
+    fn rest(&self, mut step: Step<L>) -> bool {
         loop {
             step = match step {
                 Step::Follow => self.lead.follow().map_or(Step::Stop, |reactor| self.step(reactor)),
@@ -154,11 +166,16 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
                     // The main thread may have been woken to handle a signal.
                     Step::Lead(reactor) if self.context.beat.is_some() => {
                         self.let_go(reactor);
-                        return Step::Follow;
+                        return true;
                     }
                     step => step,
                 },
-                Step::Serve(_) | Step::Stop => return step,
+                Step::Serve(job, reactor) => {
+                    self.context.inbox.put(job, reactor.now());
+                    self.let_go(reactor);
+                    return true;
+                }
+                Step::Stop => return false,
             }
         }
     }
@@ -172,10 +189,7 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
             match reactor.turn() {
                 Ok(Turn::More) => {}
                 Ok(Turn::Idle) => return Step::Lead(reactor),
-                Ok(Turn::Serve(job)) => {
-                    self.let_go(reactor);
-                    return Step::Serve(job);
-                }
+                Ok(Turn::Serve(job)) => return Step::Serve(job, reactor),
                 Ok(Turn::Over) => {
                     self.stop();
                     return Step::Stop;

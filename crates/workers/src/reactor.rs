@@ -33,6 +33,7 @@ mod connections;
 mod moves;
 mod overdue;
 mod queue;
+mod recall;
 mod vacancy;
 
 /// The token of the process's own wake-ups.
@@ -265,6 +266,7 @@ impl<L: RequestLog> Reactor<L> {
             self.context.heed_silence();
             self.save_what_can_be_saved();
         }
+        self.recall();
         asked
     }
 
@@ -293,7 +295,8 @@ impl<L: RequestLog> Reactor<L> {
         let overdue = self.next_look().map(|at| at.saturating_duration_since(self.now));
         let silence = self.is_overheard().then(|| self.context.silence.remaining()).flatten();
         let door = self.door_patience();
-        [beat, timer, resume, away, overdue, silence, door].into_iter().flatten().min()
+        let recall = self.next_recall().map(|at| at.saturating_duration_since(self.now));
+        [beat, timer, resume, away, overdue, silence, door, recall].into_iter().flatten().min()
     }
 
     /// Asks the poller, and says whether it told anything.
@@ -361,12 +364,13 @@ impl<L: RequestLog> Reactor<L> {
         Ok(())
     }
 
-    /// Ends the worker: what the application has is lost, and what a sibling can serve is not.
+    /// Ends the worker: what the application has begun is lost, and what a sibling can serve is not.
     pub(crate) fn stop(&mut self) {
         self.life = Life::Stopped;
         self.context.set_draining();
         self.flush_outbox();
         if self.context.has_receivers() || self.context.has_heirs() {
+            self.recall_all();
             self.hand_over_all();
         }
     }

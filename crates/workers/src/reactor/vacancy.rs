@@ -28,6 +28,7 @@ impl<L: RequestLog> Reactor<L> {
         self.end_overdue();
         self.hear_unfinished();
         self.relieve();
+        self.recall();
         self.shed_load()?;
         self.hand_over_in_drain()?;
         self.save_what_can_be_saved();
@@ -48,9 +49,10 @@ impl<L: RequestLog> Reactor<L> {
     }
 
     /// When the arbiter is about to end this process for its silence, siblings get its connections:
-    /// only what the application has is lost.
+    /// only what the application has begun is lost.
     pub(super) fn save_what_can_be_saved(&mut self) {
         if self.context.silence.is_fatal() {
+            self.recall_all();
             self.hand_over_all_or_retry();
         }
     }
