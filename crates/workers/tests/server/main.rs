@@ -1,7 +1,4 @@
 //! A server with a Rust handler, one worker, and clients of every kind.
-//!
-//! The server is this test binary, started once more as a process of its own: an arbiter forks,
-//! and a process that runs tests has threads.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -12,16 +9,19 @@
     reason = "tests may fail by panicking"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::num::NonZeroUsize;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rgunicorn_arbiter::{Arbiter, HookError, Hooks, Listener};
 use rgunicorn_http1::{RequestHead, ResponseHead};
 use rgunicorn_workers::{Client, ConnectionError, Handler, Options, Outcome, Server};
+
+mod harness;
+mod vacancy;
+
+use harness::{TestServer, body, read_exactly, read_to_end, read_until, starts_with};
 
 const BIG: usize = 16 << 20;
 const CONNECTIONS: usize = 50;
@@ -122,20 +122,10 @@ impl Handler for Routes {
     }
 }
 
-/// Tells the test where to connect.
-struct Announce;
-
-impl Hooks for Announce {
-    fn when_ready(&mut self, listeners: &[Listener]) -> Result<(), HookError> {
-        println!("listening at {}", listeners[0].address());
-        Ok(())
-    }
-}
-
 /// No test of its own: with the variable set, it is the server of the others.
 #[test]
 fn server_process() {
-    let Ok(max_requests) = std::env::var("RGUNICORN_TEST_SERVER") else { return };
+    let Some(max_requests) = harness::wish() else { return };
     let mut options = Options::default();
     options.connections = CONNECTIONS;
     options.header_timeout = Duration::from_millis(300);
@@ -153,15 +143,7 @@ fn server_process() {
         max_requests.contains("threads").then_some(NonZeroUsize::MIN.saturating_add(1));
     options.response_spool_size = SPOOL as u64;
     options.write_timeout = Duration::from_secs(20);
-    let arbiter = rgunicorn_arbiter::Options::new(1).bind("127.0.0.1:0".parse().unwrap());
-    let exit = Arbiter::new(arbiter).hooks(Announce).run(Server::new(Routes, options)).unwrap();
-    #[expect(clippy::exit, reason = "in the worker, the harness must not go on")]
-    std::process::exit(i32::from(exit.code()));
-}
-
-struct TestServer {
-    arbiter: Child,
-    address: SocketAddr,
+    harness::serve(rgunicorn_arbiter::Options::new(1), Server::new(Routes, options));
 }
 
 impl TestServer {
@@ -170,71 +152,8 @@ impl TestServer {
     }
 
     fn start_with(max_requests: &str) -> Self {
-        let mut arbiter = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "server_process", "--nocapture"])
-            .env("RGUNICORN_TEST_SERVER", max_requests)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(arbiter.stdout.take().unwrap()).lines();
-        let address = lines
-            .map(Result::unwrap)
-            .find_map(|line| Some(line.split_once("listening at ")?.1.parse().unwrap()))
-            .unwrap();
-        Self { arbiter, address }
+        Self::spawn("server_process", max_requests)
     }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream
-    }
-
-    fn send(&self, request: &[u8]) -> TcpStream {
-        let mut stream = self.connect();
-        stream.write_all(request).unwrap();
-        stream
-    }
-
-    /// A whole exchange on a connection of its own.
-    fn ask(&self, request: &[u8]) -> Vec<u8> {
-        read_to_end(&mut self.send(request))
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.arbiter.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for TestServer {
-    fn drop(&mut self) {
-        if self.arbiter.try_wait().unwrap().is_none() {
-            self.signal("QUIT");
-            self.arbiter.wait().unwrap();
-        }
-    }
-}
-
-fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).unwrap();
-    all
-}
-
-fn read_exactly(stream: &mut TcpStream, count: usize) -> Vec<u8> {
-    let mut bytes = vec![0; count];
-    stream.read_exact(&mut bytes).unwrap();
-    bytes
-}
-
-fn body(response: &[u8]) -> &[u8] {
-    let end = response.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-    &response[end + 4..]
-}
-
-fn starts_with(response: &[u8], status: &str) -> bool {
-    response.starts_with(format!("HTTP/1.1 {status}").as_bytes())
 }
 
 const CLOSE: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -280,14 +199,6 @@ fn nobody_slow_holds_the_only_worker() {
     assert!(body(&stream).len() == SPOOL && body(&stream).iter().all(|byte| *byte == b's'));
     let big = read_to_end(&mut slow_reader);
     assert!(body(&big).len() == BIG && body(&big).iter().all(|byte| *byte == b'b'));
-}
-
-fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
-    let mut all = Vec::new();
-    while !all.ends_with(end) {
-        all.extend(read_exactly(stream, 1));
-    }
-    all
 }
 
 #[test]
