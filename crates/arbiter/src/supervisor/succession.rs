@@ -1,10 +1,26 @@
 //! Succession: who is to be replaced serves on until somebody else does.
 //!
-//! *Stale* is who asked for a successor or is to be recycled, and everyone whose generation is not the one that is
-//! tended: after a reload all of the old generation, after one that was abandoned half-way those of
-//! the new one. Nobody is anybody's successor in particular. While some are stale, there may be more
-//! workers than wanted; once more than wanted are ready, one that is stale goes. So whatever happens
-//! on the way, to whom it may, as many as wanted serve if they can.
+//! *Stale* is who asked for a successor or is to be recycled, and everyone whose generation is not
+//! the one that is tended: after a reload all of the old generation, after one that was abandoned
+//! half-way those of the new one. Nobody is anybody's successor in particular. While some are stale,
+//! there may be more workers than wanted; once more than wanted are ready, one that is stale goes. So
+//! whatever happens on the way, to whom it may, as many as wanted serve if they can.
+//!
+//! # How many processes there are
+//!
+//! *Needed* are as many as are wanted, but everyone who was there before a reload until it has shown
+//! that it works. The *surge* is a quarter of those wanted, at least one. *Leaving* is who was told
+//! to stop, until its end or SIGKILL. Then
+//!
+//! - besides those who leave there are never more than the needed and, for each that is stale, one
+//!   up to the surge;
+//! - a process is made only if it is needed, or if all that there are then, the leaving ones among
+//!   them, are no more than the needed and the surge.
+//!
+//! So a reload from `m` settled workers to `n` has at most the greater of the two and the surge of
+//! `n`, and retirement at most those wanted and their surge. Who is needed does not wait for those
+//! who leave: after TTOU and TTIN, or when a reload to fewer workers is abandoned, there are both,
+//! for `graceful_timeout` and no longer.
 
 use super::child::{CLEAN_EXIT_DELAY, Child};
 use super::{Phase, Supervisor};
@@ -17,11 +33,11 @@ impl Supervisor {
         self.needed(stale) + stale.min(self.surge())
     }
 
-    /// Up to how many workers new ones are made. Who is stale counts until its process is gone: to
-    /// replace all at once shall not double the number of processes.
+    /// Up to how many workers new ones are made. Who leaves, for whatever reason, counts until its
+    /// process is gone: to replace all at once shall not double the number of processes.
     pub(super) fn aim(&self) -> usize {
         let stale = self.stale_members().count();
-        let leaving = self.children.iter().filter(|child| self.is_stale(child) && child.leaves());
+        let leaving = self.children.iter().filter(|child| child.leaves());
         let successors = stale.min(self.surge().saturating_sub(leaving.count()));
         match self.phase {
             // The reload that is about to begin replaces everyone.

@@ -49,7 +49,7 @@ impl Supervisor {
         if !self.tends(tended) {
             return;
         }
-        let (aim, limit) = (self.aim(), self.limit());
+        let aim = self.aim();
         let mut members = self.members().count();
         while members < aim {
             let Some(id) = self.free_slot() else { break };
@@ -57,12 +57,8 @@ impl Supervisor {
             self.children.push(Child::new(id, tended, until));
             members += 1;
         }
-        while members > limit {
-            let surplus =
-                self.members().min_by_key(|child| (child.worth(self.is_stale(child)), child.age));
-            let Some(surplus) = surplus.map(|child| child.id) else { break };
+        while let Some(surplus) = self.surplus() {
             self.stop(now, |child| child.id == surplus);
-            members -= 1;
         }
         for child in &mut self.children {
             if matches!(child.state, State::Down { until } if until <= now) {
@@ -73,6 +69,16 @@ impl Supervisor {
             }
         }
         self.report_workers();
+    }
+
+    /// Who is one too many. Beyond the aim that is nobody who is there already, but who is not need
+    /// not come.
+    fn surplus(&self) -> Option<WorkerId> {
+        let members = self.members().count();
+        let least =
+            self.members().min_by_key(|child| (child.worth(self.is_stale(child)), child.age))?;
+        let is_surplus = members > self.limit() || (members > self.aim() && least.is_down());
+        is_surplus.then_some(least.id)
     }
 
     /// Those who make up the number of workers, now or soon.

@@ -35,6 +35,20 @@ fn a_quarter_of_the_workers_retires_at_a_time() {
 }
 
 #[test]
+fn a_successor_waits_for_whoever_leaves() {
+    let mut script = Script::settled(plan(4, 0, 30));
+    script.signal(Signal::Ttou);
+    script.asks_to_retire(2);
+    script.expect(&["StopGracefully 1"]);
+    script.exited(1, 0);
+    script.expect(&["fork 5"]);
+    // But who is missing is there at once.
+    script.signal(Signal::Ttou);
+    script.signal(Signal::Ttin);
+    script.expect(&["StopGracefully 2", "StopGracefully 5", "fork 6"]);
+}
+
+#[test]
 fn a_successor_that_does_not_boot_is_tried_again_with_patience() {
     let mut script = Script::settled(plan(1, 0, 30));
     script.asks_to_retire(1);
@@ -125,6 +139,35 @@ fn a_reload_does_not_wait_for_those_who_ask_meanwhile() {
     script.expect(&["Reload"]);
     script.event(Event::ReloadFailed);
     script.expect(&["StopGracefully 2"]);
+}
+
+#[test]
+fn a_reload_that_is_to_come_is_successor_enough() {
+    let mut script = Script::settled(plan(8, 0, 30));
+    (1..=3).for_each(|worker| script.asks_to_retire(worker));
+    script.ready(9);
+    script.signal(Signal::Hup);
+    script.expect(&["fork 9", "fork 10", "StopGracefully 1"]);
+    script.exited(10, 3);
+    script.decided.clear();
+    script.wait(20);
+    script.expect(&[]);
+    script.exited(1, 0);
+    script.expect(&["Reload"]);
+}
+
+#[test]
+fn nobody_is_kept_for_those_who_go_in_the_same_moment() {
+    let mut daemon = plan(2, 0, 30);
+    daemon.daemon = true;
+    let mut script = Script::settled(daemon);
+    script.asks_to_retire(1);
+    script.ready(3);
+    script.expect(&["fork 3", "StopGracefully 1"]);
+    script.asks_to_retire(2);
+    script.signal(Signal::Hup);
+    script.signal(Signal::Winch);
+    script.expect(&["StopGracefully 2", "StopGracefully 3"]);
 }
 
 #[test]
