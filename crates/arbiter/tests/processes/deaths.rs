@@ -8,8 +8,7 @@ use crate::server::{Server, answer, wait_until};
 
 #[test]
 fn a_worker_that_somebody_kills_is_replaced() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&[]);
     kill(worker, Signal::SIGKILL).unwrap();
     let line = server.wait_for(&format!("Worker (pid:{worker}) was sent SIGKILL!"));
     // Not every kernel tells.
@@ -24,8 +23,7 @@ fn a_worker_that_somebody_kills_is_replaced() {
 
 #[test]
 fn a_hung_worker_is_replaced() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&[]);
     let _request = server.connect(b'h');
     let line = server.wait_for(&format!("WORKER TIMEOUT (pid:{worker}): silent for "));
     assert!(line.starts_with("CRITICAL") && line.ends_with(", and timeout is 1 s"), "{line}");
@@ -35,9 +33,7 @@ fn a_hung_worker_is_replaced() {
 
 #[test]
 fn a_worker_that_hangs_at_boot_is_replaced() {
-    let mut server = Server::with_options(&["127.0.0.1:0", "boot_timeout=1"]);
-    server.wait_for("1 workers");
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&["boot_timeout=1"]);
     server.write_file("slow");
     kill(worker, Signal::SIGKILL).unwrap();
     server.wait_for("slow boot");
@@ -51,19 +47,15 @@ fn a_worker_that_hangs_at_boot_is_replaced() {
 
 #[test]
 fn a_reload_that_hangs_at_boot_is_abandoned() {
-    let mut server = Server::with_options(&["127.0.0.1:0", "boot_timeout=1"]);
-    server.wait_for("1 workers");
-    let worker = server.ask();
-    server.write_file("slow");
-    server.signal(Signal::SIGHUP);
+    let (mut server, worker) = Server::serving(&["boot_timeout=1"]);
+    server.reload("slow");
     server.wait_for("failed to boot, by boot_timeout; what served before serves on.");
     assert_eq!(server.ask(), worker);
 }
 
 #[test]
 fn a_crash_loop_is_named_with_its_cause() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&[]);
     server.write_file("app");
     kill(worker, Signal::SIGKILL).unwrap();
     server.wait_for("Crash loop: 3 workers within ");
@@ -81,8 +73,7 @@ fn a_crash_loop_is_named_with_its_cause() {
 
 #[test]
 fn a_full_process_table_is_waited_out() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&[]);
     server.write_file("full");
     server.signal(Signal::SIGTTIN);
     for delay in [1, 2] {
@@ -101,8 +92,7 @@ fn a_full_process_table_is_waited_out() {
 #[test]
 fn a_failed_worker_is_replaced() {
     for (byte, reason) in [(b'e', "as asked"), (b'x', "panic: a panic while serving")] {
-        let mut server = Server::start(1);
-        let worker = server.ask();
+        let (mut server, worker) = Server::serving(&[]);
         let _request = server.connect(byte);
         server.wait_for_pid(worker, "Exception in worker process");
         server.wait_for(reason);
@@ -113,8 +103,7 @@ fn a_failed_worker_is_replaced() {
 
 #[test]
 fn what_a_worker_forks_is_a_process_of_its_own() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&[]);
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
         let child = answer(server.connect(b'f'));
         assert_ne!(child, worker);

@@ -95,9 +95,7 @@ fn ttin_and_ttou_change_the_number() {
 
 #[test]
 fn winch_stops_the_workers_of_a_daemon() {
-    let mut server = Server::with_options(&["127.0.0.1:0", "daemon=true"]);
-    server.wait_for("1 workers");
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&["daemon=true"]);
     server.signal(Signal::SIGWINCH);
     server.wait_for("graceful stop of workers");
     server.wait_for(&format!("Worker exiting (pid: {worker})"));
@@ -133,8 +131,7 @@ fn hooks_are_told_of_numbers_and_of_workers_that_end() {
 
 #[test]
 fn other_signals() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&[]);
     server.signal(Signal::SIGUSR1);
     server.wait_for("logs reopened");
     server.signal(Signal::SIGWINCH);

@@ -92,8 +92,7 @@ fn reloads_are_told_whatever_comes_of_them() {
     let first = expect_reload();
     manager.wait_for(&ready(&server));
     // The new workers do not boot.
-    server.write_file("boot");
-    server.signal(Signal::SIGHUP);
+    server.reload("boot");
     let second = loop {
         let message = manager.next();
         if let Some((_, time)) = message.split_once("MONOTONIC_USEC=") {
@@ -104,8 +103,7 @@ fn reloads_are_told_whatever_comes_of_them() {
     server.wait_for("Reload abandoned");
     manager.wait_for(&ready(&server));
     // The options are wrong.
-    server.write_file("good unix:");
-    server.signal(Signal::SIGHUP);
+    server.reload("good unix:");
     server.wait_for("Reload abandoned");
     manager.wait_for(&ready(&server));
     assert!(!server.log().iter().any(|line| line.contains("Cannot notify")));

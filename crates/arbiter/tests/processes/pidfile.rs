@@ -111,8 +111,7 @@ fn a_reload_writes_the_pid_file_anew() {
     assert_eq!(fs::read_to_string(server.path("pid")).unwrap(), content(&server));
     // Another spelling of the same path.
     let name = server.directory.path().file_name().unwrap().to_str().unwrap().to_owned();
-    server.write_file(&format!("good 127.0.0.1:0 pidfile=../{name}/./pid"));
-    server.signal(Signal::SIGHUP);
+    server.reload(&format!("good 127.0.0.1:0 pidfile=../{name}/./pid"));
     server.wait_for("Worker exiting");
     server.wait_for("1 workers");
     assert_eq!(fs::read_to_string(server.path("pid")).unwrap(), content(&server));
@@ -121,13 +120,11 @@ fn a_reload_writes_the_pid_file_anew() {
 #[test]
 fn a_reload_moves_the_pid_file() {
     let mut server = start();
-    server.write_file("good 127.0.0.1:0 pidfile=other");
-    server.signal(Signal::SIGHUP);
+    server.reload("good 127.0.0.1:0 pidfile=other");
     server.wait_for("Worker exiting");
     wait_until("the old one is gone", || (!server.path("pid").exists()).then_some(()));
     assert_eq!(fs::read_to_string(server.path("other")).unwrap(), content(&server));
-    server.write_file("good 127.0.0.1:0");
-    server.signal(Signal::SIGHUP);
+    server.reload("good 127.0.0.1:0");
     server.wait_for("Worker exiting");
     wait_until("there is none any more", || (!server.path("other").exists()).then_some(()));
 }
@@ -136,15 +133,13 @@ fn a_reload_moves_the_pid_file() {
 fn an_abandoned_reload_brings_the_pid_file_back() {
     let mut server = start();
     let (address, worker) = (server.address(), server.ask());
-    server.write_file("boot 127.0.0.1:0 pidfile=other");
-    server.signal(Signal::SIGHUP);
+    server.reload("boot 127.0.0.1:0 pidfile=other");
     server.wait_for("Reload abandoned: the new worker");
     wait_until("the new one is gone", || (!server.path("other").exists()).then_some(()));
     assert_eq!(fs::read_to_string(server.path("pid")).unwrap(), content(&server));
     // One that is another process's changes nothing, nor does an address with it.
     fs::write(server.path("taken"), format!("{}\n", id())).unwrap();
-    server.write_file("good 127.0.0.2:0 pidfile=taken");
-    server.signal(Signal::SIGHUP);
+    server.reload("good 127.0.0.2:0 pidfile=taken");
     server.wait_for(&format!(
         "Reload abandoned: Already running on PID {} (or pid file 'taken' is stale)",
         id()

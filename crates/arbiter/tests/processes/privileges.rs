@@ -84,8 +84,7 @@ fn a_reload_changes_privileges() {
         return;
     }
     let Worker { mut server, .. } = Worker::of(&[]);
-    server.write_file(&format!("good 127.0.0.1:0 user={STRANGER}"));
-    server.signal(Signal::SIGHUP);
+    server.reload(&format!("good 127.0.0.1:0 user={STRANGER}"));
     server.wait_for("Worker exiting");
     server.wait_for("1 workers");
     let status = text(server.connect(b's'));

@@ -45,13 +45,11 @@ fn clients_do_not_notice_a_reload() {
 #[test]
 fn ttin_counts_during_a_reload() {
     let mut server = Server::start(1);
-    server.write_file("slow");
-    server.signal(Signal::SIGHUP);
+    server.reload("slow");
     server.wait_for("slow boot");
     server.signal(Signal::SIGTTIN);
     server.wait_for("slow boot");
-    server.write_file("good");
-    server.signal(Signal::SIGHUP);
+    server.reload("good");
     server.wait_for("Reload begins anew.");
     server.wait_for("Reload completed.");
     // As many as the configuration says.
@@ -78,11 +76,9 @@ fn hang_up_replaces_all_workers() {
 
 #[test]
 fn a_reload_that_does_not_boot_is_abandoned() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&[]);
     for words in ["boot", "app", "panic"] {
-        server.write_file(words);
-        server.signal(Signal::SIGHUP);
+        server.reload(words);
         server.wait_for("Reload abandoned: the new worker");
         assert_eq!(server.ask(), worker);
     }
@@ -92,27 +88,22 @@ fn a_reload_that_does_not_boot_is_abandoned() {
     server.wait_for("1 workers");
     let worker = server.ask();
     assert_eq!(text(server.connect(b'l')), "0");
-    server.write_file("good unix:");
-    server.signal(Signal::SIGHUP);
+    server.reload("good unix:");
     server
         .wait_for("Reload abandoned: the configuration cannot be read anew: 'unix:' has no valid");
     assert_eq!(server.ask(), worker);
-    server.write_file("good");
-    server.signal(Signal::SIGHUP);
+    server.reload("good");
     server.wait_for(&format!("Worker exiting (pid: {worker})"));
     assert_ne!(server.ask(), worker);
 }
 
 #[test]
 fn a_reload_that_never_boots_is_superseded() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
-    server.write_file("slow");
-    server.signal(Signal::SIGHUP);
+    let (mut server, worker) = Server::serving(&[]);
+    server.reload("slow");
     server.wait_for("slow boot");
     assert_eq!(server.ask(), worker);
-    server.write_file("good");
-    server.signal(Signal::SIGHUP);
+    server.reload("good");
     server.wait_for("Reload begins anew.");
     server.wait_for(&format!("Worker exiting (pid: {worker})"));
     assert_ne!(server.ask(), worker);
@@ -124,8 +115,7 @@ fn a_reload_moves_to_another_address() {
     let (old, worker) = (server.address(), server.ask());
     // One that cannot be bound changes nothing.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    server.write_file(&format!("good {}", taken.local_addr().unwrap()));
-    server.signal(Signal::SIGHUP);
+    server.reload(&format!("good {}", taken.local_addr().unwrap()));
     server.wait_for("Reload abandoned: cannot listen at 127.0.0.1");
     assert_eq!(server.ask(), worker);
     kill(worker, Signal::SIGKILL).unwrap();
@@ -133,15 +123,13 @@ fn a_reload_moves_to_another_address() {
     let worker = server.ask();
     assert_eq!(text(server.connect(b'l')), "0");
     // Nor does one that is bound, when the workers do not boot.
-    server.write_file("boot 127.0.0.2:0");
-    server.signal(Signal::SIGHUP);
+    server.reload("boot 127.0.0.2:0");
     server.wait_for("Listening at: http://127.0.0.2:");
     let refused = server.address();
     server.wait_for("Reload abandoned");
     wait_until("the new address is closed", || TcpStream::connect(&refused).err());
     assert_eq!(answer(connect(&old, b'p')), worker);
-    server.write_file("good 127.0.0.2:0");
-    server.signal(Signal::SIGHUP);
+    server.reload("good 127.0.0.2:0");
     server.wait_for("Listening at: http://127.0.0.2:");
     server.wait_for(&format!("Worker exiting (pid: {worker})"));
     assert_ne!(server.ask(), worker);

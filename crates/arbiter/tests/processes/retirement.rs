@@ -20,8 +20,7 @@ fn who_asks_to_retire_is_replaced() {
 
 #[test]
 fn who_asks_to_retire_stays_until_its_successor_boots() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&[]);
     server.write_file("boot");
     assert_eq!(answer(server.connect(b'r')), worker);
     server.wait_for("Exception in worker process");
@@ -39,8 +38,7 @@ fn who_asks_to_retire_stays_until_its_successor_boots() {
 
 #[test]
 fn who_dies_instead_of_retiring_is_replaced_once() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&[]);
     server.write_file("slow");
     assert_eq!(answer(server.connect(b'r')), worker);
     server.wait_for("slow boot");
@@ -56,9 +54,7 @@ fn who_dies_instead_of_retiring_is_replaced_once() {
 
 #[test]
 fn who_has_lived_its_time_is_replaced() {
-    let mut server = Server::with_options(&["127.0.0.1:0", "max_worker_lifetime=1"]);
-    server.wait_for("1 workers");
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&["max_worker_lifetime=1"]);
     server.wait_for(&format!("Worker (pid:{worker}) is to be replaced: it has served for 1"));
     server.wait_for(&format!("Worker exiting (pid: {worker})"));
     assert_ne!(server.ask(), worker);

@@ -52,6 +52,16 @@ impl Server {
         Self::launch_in(directory, 1, options)
     }
 
+    /// Starts it with one worker, that of the pid, which serves; beside an address with these options.
+    pub(crate) fn serving(options: &[&str]) -> (Self, Pid) {
+        let mut server = Self::with_options(&[&["127.0.0.1:0"], options].concat());
+        server.wait_for("Listening at");
+        server.wait_for("Booting worker");
+        server.wait_for("1 workers");
+        let worker = server.ask();
+        (server, worker)
+    }
+
     /// Starts it in a directory with a file.
     pub(crate) fn launch_in(directory: TempDir, workers: usize, options: &[&str]) -> Self {
         let mut command = Command::new(fixture());
@@ -79,6 +89,12 @@ impl Server {
         let file = self.path("file");
         std::fs::write(file.with_extension("new"), words).unwrap();
         std::fs::rename(file.with_extension("new"), file).unwrap();
+    }
+
+    /// Has it read this from its file.
+    pub(crate) fn reload(&self, words: &str) {
+        self.write_file(words);
+        self.signal(Signal::SIGHUP);
     }
 
     pub(crate) fn pid(&self) -> Pid {

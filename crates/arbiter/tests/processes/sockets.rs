@@ -149,8 +149,7 @@ fn systemd_says_where_to_listen() {
     // What was meant for the arbiter is not in the environment of a worker.
     assert_eq!(text(server.connect(b'v')), "");
     // And no reload moves it elsewhere.
-    server.write_file("good 127.0.0.1:1");
-    server.signal(Signal::SIGHUP);
+    server.reload("good 127.0.0.1:1");
     server.wait_for(&format!("Worker exiting (pid: {worker})"));
     server.ask();
     server.signal(Signal::SIGTERM);
@@ -276,8 +275,7 @@ fn an_address_that_goes_serves_its_queue() {
     let busy = server.connect(b'w');
     server.wait_for("waiting");
     let queued: Vec<TcpStream> = (0..20).map(|_| connect(&old, b'p')).collect();
-    server.write_file("good 127.0.0.2:0");
-    server.signal(Signal::SIGHUP);
+    server.reload("good 127.0.0.2:0");
     server.wait_for("Listening at: http://127.0.0.2:");
     let new = server.ask();
     let worker = answer(busy);
@@ -301,8 +299,7 @@ fn an_address_that_stays_keeps_its_socket() {
     };
     let before = inode(&address);
     let worker = server.ask();
-    server.write_file("good 127.0.0.1:0 127.0.0.2:0");
-    server.signal(Signal::SIGHUP);
+    server.reload("good 127.0.0.1:0 127.0.0.2:0");
     server.wait_for(&format!("Worker exiting (pid: {worker})"));
     assert_eq!(inode(&address), before);
 }

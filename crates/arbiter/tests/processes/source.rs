@@ -28,8 +28,7 @@ fn a_source_sees_the_workers_and_asks_for_what_signals_do() {
 
 #[test]
 fn a_source_that_fails_is_closed_and_the_rest_goes_on() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&[]);
     tell(&server, "nonsense").unwrap();
     let line = server.wait_for(" is given up: no such command");
     assert!(line.starts_with("ERROR") && line.contains("Remote"), "{line}");

@@ -36,10 +36,8 @@ fn during_a_boot_that_hangs() {
 
 #[test]
 fn during_a_reload() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
-    server.write_file("slow");
-    server.signal(Signal::SIGHUP);
+    let (mut server, worker) = Server::serving(&[]);
+    server.reload("slow");
     server.wait_for("slow boot");
     let log = stop(server);
     assert!(log.iter().any(|line| line.contains(&format!("Worker exiting (pid: {worker})"))));
@@ -62,8 +60,7 @@ fn while_a_reload_waits_for_an_old_worker() {
 
 #[test]
 fn during_retirement() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&[]);
     server.write_file("slow");
     answer(server.connect(b'r'));
     server.wait_for("slow boot");
@@ -73,8 +70,7 @@ fn during_retirement() {
 
 #[test]
 fn during_back_off() {
-    let mut server = Server::start(1);
-    let worker = server.ask();
+    let (mut server, worker) = Server::serving(&[]);
     server.write_file("boot");
     kill(worker, Signal::SIGKILL).unwrap();
     server.wait_for("ended too soon after its start");

@@ -38,12 +38,7 @@ fn for_each_new_worker_that_is_ready_an_old_one_goes() {
 #[test]
 fn a_quarter_of_the_workers_is_new_at_a_time() {
     let mut script = reloading(8, 8);
-    script.expect(&["fork 9", "fork 10"]);
-    script.ready(9);
-    script.ready(10);
-    script.expect(&["StopGracefully 1", "StopGracefully 2"]);
-    script.exited(2, 0);
-    script.expect(&["fork 11"]);
+    script.expect_a_quarter_of_eight_at_a_time();
 }
 
 #[test]

@@ -25,13 +25,7 @@ fn who_asks_to_retire_goes_when_its_successor_is_ready() {
 fn a_quarter_of_the_workers_retires_at_a_time() {
     let mut script = Script::settled(plan(8, 0, 30));
     (1..=8).for_each(|worker| script.asks_to_retire(worker));
-    script.expect(&["fork 9", "fork 10"]);
-    script.ready(10);
-    script.ready(9);
-    // Who has yet to finish its requests counts.
-    script.expect(&["StopGracefully 1", "StopGracefully 2"]);
-    script.exited(2, 0);
-    script.expect(&["fork 11"]);
+    script.expect_a_quarter_of_eight_at_a_time();
 }
 
 #[test]

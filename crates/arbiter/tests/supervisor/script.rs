@@ -145,6 +145,18 @@ impl Script {
     pub(crate) fn expect(&mut self, decided: &[&str]) {
         assert_eq!(std::mem::take(&mut self.decided), decided);
     }
+
+    /// Eight workers, each of which is to be replaced.
+    #[track_caller]
+    pub(crate) fn expect_a_quarter_of_eight_at_a_time(&mut self) {
+        self.expect(&["fork 9", "fork 10"]);
+        self.ready(10);
+        self.ready(9);
+        // Who has yet to finish its requests counts.
+        self.expect(&["StopGracefully 1", "StopGracefully 2"]);
+        self.exited(2, 0);
+        self.expect(&["fork 11"]);
+    }
 }
 
 pub(crate) fn pid(number: u32) -> Pid {
