@@ -250,6 +250,11 @@ impl Forker for SignallingForker {
 }
 
 impl Hooks for Announce {
+    fn child_ready(&mut self, worker: &WorkerInfo) -> Result<(), HookError> {
+        log::info!("child_ready of {:?} with age {}", worker.pid.map(Pid::as_raw), worker.age);
+        Ok(())
+    }
+
     fn child_exit(&mut self, worker: &WorkerInfo, status: ExitStatus) -> Result<(), HookError> {
         let sum: u64 = worker.words.iter().map(|word| word.load(Ordering::Relaxed)).sum();
         match worker.pid {

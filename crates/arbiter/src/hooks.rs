@@ -1,4 +1,4 @@
-//! Observers, under gunicorn's names.
+//! Observers, under gunicorn's names where it has any.
 
 use std::error::Error as StdError;
 use std::io;
@@ -60,6 +60,13 @@ pub trait Hooks {
 
     /// In the worker, last of all, however it ends, if it can still run anything.
     fn worker_exit(&mut self, worker: &WorkerInfo) -> Result<(), HookError> {
+        let _ = worker;
+        Ok(())
+    }
+
+    /// In the arbiter, after a worker has called [`ready`](crate::WorkerProcess::ready). Of a worker
+    /// that ends meanwhile this comes before [`child_exit`](Self::child_exit).
+    fn child_ready(&mut self, worker: &WorkerInfo) -> Result<(), HookError> {
         let _ = worker;
         Ok(())
     }

@@ -15,6 +15,7 @@ mod basic_auth;
 pub mod config_file;
 pub mod embed;
 mod environment;
+mod library;
 pub mod load;
 mod log_file;
 pub mod logging;

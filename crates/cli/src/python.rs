@@ -2,8 +2,8 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{io, iter};
 
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -17,13 +17,14 @@ use crate::settings::Settings;
 ///
 /// Python's, if `sys.path` is not what it should be.
 pub fn prepare_path(py: Python<'_>, settings: &Settings) -> PyResult<()> {
-    insert_path(py, &settings.chdir)?;
-    for directory in &settings.pythonpath {
-        // Relative to where the server runs, which is `chdir` by then; without dots in the middle.
-        let directory: PathBuf = settings.chdir.join(directory).components().collect();
-        insert_path(py, &directory)?;
-    }
-    Ok(())
+    directories(settings).iter().try_for_each(|directory| insert_path(py, directory))
+}
+
+/// `chdir` and then each of `pythonpath`.
+pub(crate) fn directories(settings: &Settings) -> Vec<PathBuf> {
+    // Relative to where the server runs, which is `chdir` by then; without dots in the middle.
+    let absolute = |path| settings.chdir.join(path).components().collect();
+    iter::once(settings.chdir.clone()).chain(settings.pythonpath.iter().map(absolute)).collect()
 }
 
 /// Puts `directory` at the front of `sys.path` unless it is somewhere in it.
@@ -72,16 +73,6 @@ pub(crate) fn release_interrupt(py: Python<'_>) -> PyResult<()> {
 pub(crate) fn import_late_modules(py: Python<'_>) {
     if let Err(error) = py.import("encodings.idna") {
         log::debug!("cannot import encodings.idna: {error}");
-    }
-}
-
-/// Imports what nearly every application does, before the fork: a new worker is ready 30 ms sooner,
-/// and its pages are not its own. More would make it sooner still, and the arbiter larger.
-pub(crate) fn import_common_modules(py: Python<'_>) {
-    for module in ["datetime", "inspect", "logging", "socket", "typing", "urllib.parse"] {
-        if let Err(error) = py.import(module) {
-            log::debug!("cannot import {module}: {error}");
-        }
     }
 }
 

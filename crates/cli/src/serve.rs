@@ -13,6 +13,7 @@ use rgunicorn_arbiter::{
 use rgunicorn_workers::{PythonForker, RequestLog, Scoreboard};
 
 use crate::environment::Environment;
+use crate::library::Library;
 use crate::load::{Command, Failure, Launch, Loaded, load};
 use crate::logs::{Logs, SharedLogs};
 use crate::settings::{Settings, listing};
@@ -79,7 +80,12 @@ fn supervise(launch: Launch, mut loaded: Loaded) -> Result<u8, Failure> {
     release_interrupt()?;
     let options = arbiter_options(&loaded.settings, &launch);
     let title = Title::new(&loaded.settings);
-    let observer = Observer { logs: logs.clone(), loaded: loaded.clone(), title: title.clone() };
+    let observer = Observer {
+        logs: logs.clone(),
+        library: Library::new(&loaded.settings),
+        loaded: loaded.clone(),
+        title: title.clone(),
+    };
     let site = Site::new(launch, loaded.settings, logs, preloaded, title);
     let arbiter = Arbiter::new(options).hooks(observer).forker(SiteForker);
     match arbiter.run(site) {
@@ -130,10 +136,7 @@ fn prepare_interpreter(launch: &Launch, settings: &Settings) -> Result<(), Failu
         return Ok(());
     }
     embed::initialize(launch.arguments())?;
-    Python::attach(|py| {
-        python::import_common_modules(py);
-        python::freeze(py).map_err(|error| Failure::error(&error.to_string()))
-    })
+    Python::attach(python::freeze).map_err(|error| Failure::error(&error.to_string()))
 }
 
 /// `--preload`: the application is there before anything is bound, and a failure ends the start
@@ -149,11 +152,21 @@ fn preload(launch: &Launch, settings: &Settings) -> Result<Preloaded, Failure> {
     })
 }
 
-/// The lines around the arbiter's own: gunicorn's, and what a worker was doing that has died.
+/// The lines around the arbiter's own: gunicorn's, and what a worker was doing that has died; and what
+/// the arbiter imports between its forks.
 struct Observer {
     logs: SharedLogs,
+    library: Option<Library>,
     loaded: Loaded,
     title: Title,
+}
+
+impl Observer {
+    fn import_library(&mut self) {
+        if let Some(library) = self.library.take() {
+            library.import();
+        }
+    }
 }
 
 impl Hooks for Observer {
@@ -166,6 +179,18 @@ impl Hooks for Observer {
     fn when_ready(&mut self, _listeners: &[Listener]) -> Result<(), HookError> {
         log::info!("Using worker: {}", self.loaded.settings.worker_class);
         self.title.show("master");
+        Ok(())
+    }
+
+    fn pre_fork(&mut self, worker: &WorkerInfo) -> Result<(), HookError> {
+        if worker.age > 1 {
+            self.import_library();
+        }
+        Ok(())
+    }
+
+    fn child_ready(&mut self, _worker: &WorkerInfo) -> Result<(), HookError> {
+        self.import_library();
         Ok(())
     }
 

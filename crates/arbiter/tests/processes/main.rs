@@ -130,6 +130,25 @@ fn hooks_are_told_of_numbers_and_of_workers_that_end() {
 }
 
 #[test]
+fn hooks_are_told_of_workers_that_are_ready() {
+    let mut server = Server::start(1);
+    let first = server.ask();
+    let ready = |pid, age| format!("child_ready of Some({pid}) with age {age}");
+    server.wait_for_pid(server.pid(), &ready(first, 1));
+    server.write_file("app");
+    kill(first, Signal::SIGKILL).unwrap();
+    server.wait_for(" exited with code 4");
+    server.write_file("good");
+    server.wait_for_pid(server.pid(), "child_ready of Some(");
+    let last = server.ask();
+    server.signal(Signal::SIGTERM);
+    let log = server.all_lines();
+    let told: Vec<_> = log.iter().filter(|line| line.contains("child_ready")).collect();
+    let is_last = |line: &str| line.contains(&format!("of Some({last}) with age "));
+    assert!(matches!(told[..], [_, line] if is_last(line)), "{told:#?}");
+}
+
+#[test]
 fn other_signals() {
     let (mut server, worker) = Server::serving(&[]);
     server.signal(Signal::SIGUSR1);

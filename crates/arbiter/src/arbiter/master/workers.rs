@@ -44,7 +44,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         let mut bytes = [0; 64];
         while let Ok(1..) | Err(Errno::EINTR) = nix::unistd::read(&self.notify.read, &mut bytes) {}
         for worker in self.workers.values_mut() {
-            worker.note_news(&self.page, &mut self.supervisor);
+            worker.note_news(&self.page, &mut self.supervisor, &mut self.hooks);
         }
     }
 
@@ -72,7 +72,7 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         }
         let known = self.workers.remove(&pid);
         if let Some(mut worker) = known {
-            worker.note_news(&self.page, &mut self.supervisor);
+            worker.note_news(&self.page, &mut self.supervisor, &mut self.hooks);
             self.page.clear_ready(worker.info.id);
             log_hook("child_exit", self.hooks.child_exit(&worker.info, status));
         }
@@ -97,10 +97,16 @@ impl Known {
         WorkerStatus { info, is_ready: *is_ready, last_beat, words }
     }
 
-    pub(super) fn note_news(&mut self, page: &SharedPage, supervisor: &mut Supervisor) {
+    fn note_news(
+        &mut self,
+        page: &SharedPage,
+        supervisor: &mut Supervisor,
+        hooks: &mut impl Hooks,
+    ) {
         if !self.is_ready && page.is_ready(self.info.id) {
             self.is_ready = true;
             supervisor.handle_event(Event::Ready { worker: self.info.id }, Moment::now());
+            log_hook("child_ready", hooks.child_ready(&self.info));
         }
         if let Some(reason) = page.retire_reason(self.info.id) {
             if self.is_ready && !self.asked_to_retire {
