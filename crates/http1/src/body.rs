@@ -35,11 +35,12 @@ impl BodyReader {
         }
     }
 
-    /// Was any of this body, whose framing was `framing`, cut off from the input?
-    pub(crate) fn has_begun(&self, framing: Framing) -> bool {
+    /// Were `count` bytes of this body, whose framing was `framing`, cut off from the input, and no
+    /// more? Of a chunked body nothing counts but its content, so it is only known of none.
+    pub(crate) fn has_read(&self, count: u64, framing: Framing) -> bool {
         match self {
-            Self::Chunked(decoder) => decoder.has_begun(),
-            Self::Length(left) => framing.length() != Some(*left),
+            Self::Chunked(decoder) => count == 0 && !decoder.has_begun(),
+            Self::Length(left) => framing.length() == left.checked_add(count),
         }
     }
 

@@ -28,7 +28,7 @@ pub struct RequestHead {
 
 impl RequestHead {
     /// All of the head as it was received, the empty line at its end too.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         self.fields.bytes()
     }
 

@@ -54,23 +54,29 @@ fn a_pipelined_rest_goes_along() {
 
 #[test]
 fn a_request_is_read_again() {
-    for (head, rest, events) in [
-        (GET, "", 0),
-        (GET, "", 1),
-        (GET, "GET /next", 1),
-        (SIZED, "", 1),
-        (SIZED, "ab", 0),
-        (CHUNKED, "", 1),
-        (CHUNKED, "3;", 1),
-        (EXPECTANT, "", 1),
+    for (head, rest, events, body) in [
+        (GET, "", 0, ""),
+        (GET, "", 1, ""),
+        (GET, "GET /next", 1, ""),
+        (SIZED, "", 1, ""),
+        (SIZED, "ab", 0, ""),
+        (SIZED, "ab", 1, "ab"),
+        (SIZED, "abc", 1, "abc"),
+        (SIZED, "abc", 2, "abc"),
+        (SIZED, "abcGET /next", 2, "abc"),
+        (CHUNKED, "", 1, ""),
+        (CHUNKED, "3;", 1, ""),
+        (EXPECTANT, "", 1, ""),
+        (EXPECTANT, "abc", 2, "abc"),
     ] {
         let mut http = connection(&format!("{head}{rest}"));
         let request_head = request(&mut http);
         for _ in 0..events {
-            assert!(matches!(http.next_event(), Ok(Event::EndOfMessage(_) | Event::NeedData)));
+            http.next_event().unwrap();
         }
-        http.unread(&request_head).unwrap();
-        assert_eq!(http.unread(&request_head), Err(SendError::WrongState));
+        http.unread(&request_head, body.as_bytes()).unwrap();
+        let again = http.unread(&request_head, body.as_bytes());
+        assert_eq!(again, Err(SendError::WrongState));
         let parts = http.to_parts().unwrap();
         assert_eq!(parts.input, format!("{head}{rest}"));
         assert_eq!(request(&mut arrived(parts)).headers().len(), request_head.headers().len());
@@ -78,7 +84,7 @@ fn a_request_is_read_again() {
 }
 
 #[test]
-fn a_body_that_was_begun_stays() {
+fn what_is_not_all_that_was_read_cannot_be_put_back() {
     for (head, body) in [
         (SIZED, "a"),
         (SIZED, "abc"),
@@ -92,7 +98,10 @@ fn a_body_that_was_begun_stays() {
         let mut http = connection(&format!("{head}{body}"));
         let head = request(&mut http);
         while let Ok(Event::Data(_) | Event::EndOfMessage(_)) = http.next_event() {}
-        assert_eq!(http.unread(&head), Err(SendError::WrongState), "{body}");
+        for other in ["", "ab", "abcd"] {
+            let unread = http.unread(&head, other.as_bytes());
+            assert_eq!(unread, Err(SendError::WrongState), "{body} {other}");
+        }
         assert_eq!(http.to_parts(), None);
         answer(&mut http);
     }
@@ -104,10 +113,10 @@ fn a_body_that_the_caller_reads_itself_stays() {
     let head = request(&mut http);
     assert_eq!(http.body_remaining(), 3);
     http.receive_body(0);
-    http.unread(&head).unwrap();
+    http.unread(&head, b"").unwrap();
     let head = request(&mut http);
     http.receive_body(1);
-    assert_eq!(http.unread(&head), Err(SendError::WrongState));
+    assert_eq!(http.unread(&head, b""), Err(SendError::WrongState));
     assert_eq!(http.to_parts(), None);
 }
 
@@ -117,11 +126,11 @@ fn a_response_that_was_begun_stays() {
     let head = request(&mut http);
     let mut output = BytesMut::new();
     http.send_response(&ResponseHead::new(204, &[]), UNIX_EPOCH, &mut output).unwrap();
-    assert_eq!(http.unread(&head), Err(SendError::WrongState));
+    assert_eq!(http.unread(&head, b""), Err(SendError::WrongState));
     assert_eq!(http.to_parts(), None);
     assert!(matches!(http.next_event(), Ok(Event::EndOfMessage(_))));
     http.send_end(Headers::empty(), &mut output).unwrap();
-    assert_eq!(http.unread(&head), Err(SendError::WrongState));
+    assert_eq!(http.unread(&head, b""), Err(SendError::WrongState));
     http.start_next_cycle().unwrap();
     assert!(http.to_parts().is_some());
 }
@@ -131,20 +140,20 @@ fn continue_is_sent_once_wherever_the_connection_goes() {
     let mut http = connection(EXPECTANT);
     let head = request(&mut http);
     assert!(http.wants_continue());
-    http.unread(&head).unwrap();
+    http.unread(&head, b"").unwrap();
     let mut http = arrived(http.to_parts().unwrap());
     let head = request(&mut http);
     assert!(http.wants_continue(), "it has not been sent yet");
     let mut output = BytesMut::new();
     http.send_informational(&ResponseHead::new(100, &[]), &mut output).unwrap();
-    http.unread(&head).unwrap();
+    http.unread(&head, b"").unwrap();
     for _ in 0..2 {
         let parts = http.to_parts().unwrap();
         assert!(parts.continue_sent);
         http = arrived(parts);
         let head = request(&mut http);
         assert!(!http.wants_continue());
-        http.unread(&head).unwrap();
+        http.unread(&head, b"").unwrap();
     }
     request(&mut http);
     http.receive_data(b"abc");

@@ -138,7 +138,8 @@ impl Body {
         }
     }
 
-    fn in_memory(&self) -> &[u8] {
+    /// What has arrived, unless it lies in a file.
+    pub(crate) fn in_memory(&self) -> &[u8] {
         match self {
             Self::Empty | Self::Spooled(_) => &[],
             Self::Gathered(data) => data,

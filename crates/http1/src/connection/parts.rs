@@ -8,7 +8,6 @@ use super::Connection;
 use crate::config::Config;
 use crate::error::SendError;
 use crate::forwarded::Peer;
-use crate::framing::Framing;
 use crate::head::RequestHead;
 use crate::state::{Client, Server, State, Step};
 
@@ -49,14 +48,16 @@ pub struct Parts {
 
 impl Connection {
     /// Takes a request back, as if it had not been read: the next event is the same request again.
-    /// Of its body, nothing may have been read; whether `100 Continue` was sent is remembered.
+    /// Whether `100 Continue` was sent is remembered.
     ///
-    /// `head` is the one that the last [`Event::Request`](crate::Event::Request) gave.
+    /// `head` is the one that the last [`Event::Request`](crate::Event::Request) gave, `body` what
+    /// was read since: all that [`Event::Data`](crate::Event::Data) gave. Of a chunked body nothing
+    /// may have been read.
     ///
     /// # Errors
     ///
-    /// [`SendError::WrongState`] if the response was begun, or a part of the body was read, or
-    /// there is no request; nothing has changed then.
+    /// [`SendError::WrongState`] if the response was begun, or another number of bytes of the body
+    /// was read, or there is no request; nothing has changed then.
     ///
     /// # Examples
     ///
@@ -66,22 +67,26 @@ impl Connection {
     /// let mut http = Connection::new(Config::new().into(), Peer::Local);
     /// http.receive_data(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n");
     /// let Event::Request(head) = http.next_event()? else { panic!("the head is complete") };
-    /// http.unread(&head).expect("nothing was answered");
+    /// http.unread(&head, b"").expect("nothing was answered");
     /// assert_eq!(http.to_parts().expect("no request is under way").input.len(), 37);
     /// # Ok::<(), rgunicorn_http1::ProtocolError>(())
     /// ```
-    pub fn unread(&mut self, head: &RequestHead) -> Result<(), SendError> {
-        let has_begun = match &self.state.client {
-            Client::Body(reader) => reader.has_begun(head.body()),
-            Client::Done => !matches!(head.body(), Framing::None | Framing::Length(0)),
-            Client::Closed | Client::Failed(_) | Client::Idle(_) => true,
+    pub fn unread(&mut self, head: &RequestHead, body: &[u8]) -> Result<(), SendError> {
+        let count = body.len() as u64;
+        let is_whole = match &self.state.client {
+            Client::Body(reader) => reader.has_read(count, head.body()),
+            Client::Done => head.body().length() == Some(count),
+            Client::Closed | Client::Failed(_) | Client::Idle(_) => false,
         };
-        if has_begun {
+        if !is_whole {
             return Err(SendError::WrongState);
         }
         self.state.take(Step::Unread)?;
         self.expects_continue = false;
-        self.input = joined(head.as_bytes(), &self.input);
+        let mut input = BytesMut::from(head.as_bytes());
+        input.extend_from_slice(body);
+        input.extend_from_slice(&self.input);
+        self.input = input;
         Ok(())
     }
 
@@ -100,7 +105,7 @@ impl Connection {
             closing: self.closing,
             continue_sent: self.continue_sent,
             eof: self.eof,
-            input: joined(reader.skipped(), &self.input).freeze(),
+            input: [reader.skipped(), &self.input].concat().into(),
         })
     }
 
@@ -115,11 +120,4 @@ impl Connection {
             ..Self::new(config, peer)
         }
     }
-}
-
-fn joined(front: &[u8], rest: &[u8]) -> BytesMut {
-    let mut joined = BytesMut::with_capacity(front.len() + rest.len());
-    joined.extend_from_slice(front);
-    joined.extend_from_slice(rest);
-    joined
 }

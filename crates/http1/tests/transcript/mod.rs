@@ -108,7 +108,7 @@ impl Transcript {
         if self.caller != Caller::Moving {
             return head;
         }
-        self.http.unread(&head).unwrap();
+        self.http.unread(&head, b"").unwrap();
         self.under_way = false;
         self.go_elsewhere();
         match self.http.next_event() {

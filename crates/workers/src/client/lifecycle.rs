@@ -98,13 +98,11 @@ impl Client {
     }
 
     /// What a sibling needs to know to go on with this connection; `None` while it is in the midst
-    /// of something. A head that was read is unread, if nothing of its body was.
+    /// of something. A head that was read is unread, with what was read of its body.
     pub(crate) fn passenger(&mut self, patience: Patience, readable: bool) -> Option<Passenger> {
-        if self.inner.body_bytes == 0 {
-            if let Some(head) = self.inner.head.take() {
-                if !self.unread(&head) {
-                    self.inner.head = Some(head);
-                }
+        if let Some(head) = self.inner.head.take() {
+            if !self.unread(&head) {
+                self.inner.head = Some(head);
             }
         }
         let inner = &mut *self.inner;
@@ -119,13 +117,16 @@ impl Client {
         Some(Passenger { local, parts, patience, peer, readable, requests })
     }
 
-    /// Puts a request back before the connection, as if it had not been read; `false` if a body
-    /// came with it.
+    /// Puts a request back before the connection, as if it had not been read; `false` if too much
+    /// of a body came with it for a sibling to get.
     pub(crate) fn unread(&mut self, head: &RequestHead) -> bool {
         let inner = &mut *self.inner;
-        let unread = inner.http.unread(head).is_ok();
+        let body = inner.body.in_memory();
+        let fits = body.is_empty() || head.as_bytes().len() + body.len() <= INPUT_LIMIT;
+        let unread = fits && inner.http.unread(head, body).is_ok();
         if unread {
             inner.context.spools.recycle(std::mem::take(&mut inner.body));
+            inner.body_bytes = 0;
         }
         unread
     }

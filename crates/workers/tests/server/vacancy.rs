@@ -18,7 +18,8 @@ use crate::harness::{self, TestServer, read_exactly, read_to_end, read_until, st
 const BIG: usize = 16 << 20;
 
 /// Has a lock like an interpreter's, without which no handler runs. `/keep/NAME` keeps it until there
-/// is a file of that name, `/behind/NAME` leaves that to a thread. All are answered with the pid.
+/// is a file of that name, `/behind/NAME` leaves that to a thread. All are answered with the pid, if
+/// their body is whole.
 struct Interpreted {
     directory: PathBuf,
     lock: Arc<Lock>,
@@ -58,6 +59,10 @@ impl Handler for Interpreted {
         mut client: Client,
     ) -> Result<Outcome, ConnectionError> {
         let path = std::str::from_utf8(request.target()).unwrap();
+        let mut body = vec![0; usize::try_from(client.body_remaining()).unwrap()];
+        client.read_body(&mut body)?;
+        assert_eq!(request.body().length(), Some(body.len() as u64));
+        assert!(body.iter().all(|byte| *byte == b'b'));
         if path == "/big" {
             let mut head = ResponseHead::new(200, &[]);
             head.length = Some(BIG as u64);
@@ -187,6 +192,11 @@ fn send(client: &mut TcpStream, target: &str) {
     client.write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
 }
 
+fn post(client: &mut TcpStream, length: usize) {
+    let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+    client.write_all(&[head.as_bytes(), &vec![b'b'; length]].concat()).unwrap();
+}
+
 /// The pid that answers.
 fn receive(client: &mut TcpStream) -> String {
     let head = String::from_utf8(read_until(client, b"\r\n\r\n")).unwrap();
@@ -217,7 +227,7 @@ fn a_busy_worker_looks_after_everybody() {
         let server = &workers.server;
         let mut reader = server.send(b"GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         read_until(&mut reader, b"\r\n\r\n");
-        let mut body_of = server.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nha");
+        let mut body_of = server.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nbb");
         let mut head = server.send(b"GET / HTTP/1.1\r\nHo");
         // They are in as soon as a later connection has been answered.
         let mut keeper = server.connect();
@@ -229,7 +239,7 @@ fn a_busy_worker_looks_after_everybody() {
             send(client, "/");
         }
         assert_eq!(read_to_end(&mut reader).len(), BIG, "{kind}");
-        body_of.write_all(b"lf, whole").unwrap();
+        body_of.write_all(b"bbbbbbb").unwrap();
         let refusal = read_to_end(&mut head);
         assert!(starts_with(&refusal, "408"), "{kind}: {}", refusal.escape_ascii());
         workers.open("gate");
@@ -249,11 +259,9 @@ fn whoever_is_idle_first_serves_who_waits() {
     let [mut first, mut second] = [clients.remove(0), clients.remove(0)];
     workers.shut(&mut first, "/keep/first");
     workers.shut(&mut second, "/keep/second");
-    let head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n";
-    let request = [&head[..], &vec![b'b'; 20_000]].concat();
     clients.push(workers.server.connect());
     for client in &mut clients {
-        client.write_all(&request).unwrap();
+        post(client, 20_000);
     }
     workers.open("second");
     let idle = receive(&mut second);
@@ -270,21 +278,18 @@ fn what_no_thread_can_begin_goes_to_a_sibling() {
     let mut clients = workers.connect();
     let mut keeper = clients.remove(0);
     workers.shut(&mut keeper, "/keep/gate");
-    // What was read with it stays, and is answered in the end.
-    let mut staying = clients.split_off(11);
-    for client in &mut staying {
-        client.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody").unwrap();
-    }
-    for client in &mut clients {
-        send(client, "/");
+    // A connection to the same worker. Its body is too large to go along, so it stays, and is
+    // answered in the end.
+    let mut staying = clients.pop().unwrap();
+    post(&mut staying, 20_000);
+    for (client, length) in clients.iter_mut().zip([0, 1000].into_iter().cycle()) {
+        post(client, length);
     }
     let sibling = receive(&mut clients[0]);
     assert!(clients.iter_mut().skip(1).all(|client| receive(client) == sibling));
     workers.open("gate");
     assert_ne!(receive(&mut keeper), sibling);
-    for client in &mut staying {
-        receive(client);
-    }
+    receive(&mut staying);
     workers.assert_both_serve(&mut clients);
 }
 
