@@ -9,11 +9,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rgunicorn_tests::{Client, Crowd, DEADLINE, Launch, Server, Signal, download, measured};
+use rgunicorn_tests::{
+    Client, Crowd, DEADLINE, Launch, Server, Signal, download, eventually, measured,
+};
 
 const APP: &str = r#"
 BIG = b"x" * (16 << 20)
@@ -38,18 +40,32 @@ def app(environ, start_response):
     return [f"{path} {len(body)}".encode()]
 "#;
 
-/// A good client waits no longer than this, however slow the machine.
-const LIMIT: Duration = Duration::from_secs(2);
+/// A client that asks again and again, on one connection and on new ones.
+#[derive(Default)]
+struct Good {
+    answers: AtomicUsize,
+}
 
-/// Asks again and again, on one connection and on new ones, while `others` runs.
-fn is_served_while(server: &Server, others: impl FnOnce() + Send) {
-    let done = AtomicBool::new(false);
+impl Good {
+    /// Waits for further answers: whoever is held up by what the caller does meanwhile, and has not
+    /// undone yet, gets none.
+    fn is_served(&self) {
+        let enough = self.answers.load(Ordering::Relaxed) + 16;
+        eventually("answers to a good client", || {
+            (self.answers.load(Ordering::Relaxed) >= enough).then_some(())
+        });
+    }
+}
+
+/// Lets a good client ask while `others` runs.
+fn is_served_while(server: &Server, others: impl FnOnce(&Good) + Send) {
+    let (good, done) = (Good::default(), AtomicBool::new(false));
     let mut waited = Vec::new();
     thread::scope(|threads| {
         threads.spawn(|| {
             // Also when the others fail: their failure is to be seen, not this loop.
             let _end = End(&done);
-            others();
+            others(&good);
         });
         let mut kept = server.connect();
         while !done.load(Ordering::Relaxed) {
@@ -58,6 +74,7 @@ fn is_served_while(server: &Server, others: impl FnOnce() + Send) {
                 if waited.len() % 4 == 0 { server.get("/good") } else { kept.get("/good") };
             waited.push(start.elapsed());
             assert_eq!(response.text(), "/good 0");
+            good.answers.fetch_add(1, Ordering::Relaxed);
             if response.closes() {
                 kept = server.connect();
             }
@@ -67,7 +84,6 @@ fn is_served_while(server: &Server, others: impl FnOnce() + Send) {
     waited.sort();
     let (p99, longest) = (waited[waited.len() * 99 / 100], waited[waited.len() - 1]);
     measured(&format!("{} good answers, p99 {p99:?}, longest {longest:?}", waited.len()));
-    assert!(longest < LIMIT, "a good client waited for {longest:?}");
 }
 
 struct End<'a>(&'a AtomicBool);
@@ -81,19 +97,19 @@ impl Drop for End<'_> {
 /// Starts a server with one worker, lets `harm` try its worst beside a good client, and sees that
 /// the worker is still the same, has kept its other connections, and has not grown by more than
 /// `limit_bytes`.
-fn unharmed_by(limit_bytes: u64, harm: impl FnOnce(&Server) + Send) {
+fn unharmed_by(limit_bytes: u64, harm: impl FnOnce(&Server, &Good) + Send) {
     unharmed_with(&[], limit_bytes, harm);
 }
 
 /// The same with these arguments.
-fn unharmed_with(arguments: &[&str], limit_bytes: u64, harm: impl FnOnce(&Server) + Send) {
+fn unharmed_with(arguments: &[&str], limit_bytes: u64, harm: impl FnOnce(&Server, &Good) + Send) {
     let server = Server::start(arguments, APP);
     let mut bystander = server.connect();
     bystander.send("POST /before HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\na");
     assert_eq!(server.get("/").status, 200);
     let worker = server.wait_for_workers(1)[0];
     let before = worker.peak_memory_bytes();
-    is_served_while(&server, || harm(&server));
+    is_served_while(&server, |good| harm(&server, good));
     assert_eq!(server.workers(), [worker], "the worker lives");
     let growth = worker.peak_memory_bytes() - before;
     measured(&format!("the worker took {} KiB more", growth >> 10));
@@ -107,7 +123,7 @@ fn unharmed_with(arguments: &[&str], limit_bytes: u64, harm: impl FnOnce(&Server
 #[test]
 fn crowds_of_slow_clients() {
     // All at once; what they need is mostly 650 connections' buffers.
-    unharmed_by(32 << 20, |server| {
+    unharmed_by(32 << 20, |server, good| {
         let address = server.address();
         let head = "GET /slow HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
         let post = "POST /slow HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
@@ -121,7 +137,7 @@ fn crowds_of_slow_clients() {
             for crowd in [&mut heads, &mut bodies, &mut readers] {
                 crowd.step();
             }
-            thread::sleep(Duration::from_secs(1));
+            good.is_served();
         }
         for (crowd, end) in [(heads, "/slow 0"), (bodies, "/slow 100")] {
             for response in crowd.finish() {
@@ -138,13 +154,13 @@ fn crowds_of_slow_clients() {
 #[test]
 fn streams_that_nobody_reads() {
     for arguments in [&[][..], &["--threads", "4"]] {
-        unharmed_with(arguments, 32 << 20, |server| {
+        unharmed_with(arguments, 32 << 20, |server, good| {
             let mut readers: Vec<_> = (0..40).map(|_| server.connect()).collect();
             for reader in &mut readers {
                 reader.send("GET /stream HTTP/1.1\r\nHost: test\r\n\r\n");
             }
             // Here all of them are somewhere between the application and their clients.
-            thread::sleep(Duration::from_secs(1));
+            good.is_served();
             for reader in &mut readers {
                 assert_eq!(reader.receive().body.len(), 4 << 20);
             }
@@ -155,18 +171,19 @@ fn streams_that_nobody_reads() {
 #[test]
 fn fast_readers_of_a_huge_file() {
     // The socket takes all of it at once; the worker must not wait for that.
-    unharmed_by(4 << 20, |server| {
+    unharmed_by(4 << 20, |server, good| {
         thread::scope(|readers| {
             for _ in 0..3 {
                 readers.spawn(|| download(server.address(), "/huge", |_, _| {}));
             }
+            good.is_served();
         });
     });
 }
 
 #[test]
 fn garbage() {
-    unharmed_by(8 << 20, |server| {
+    unharmed_by(8 << 20, |server, good| {
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
         for length in 1..500 {
             let garbage: Vec<u8> = (0..length * 16)
@@ -178,6 +195,10 @@ fn garbage() {
                 })
                 .collect();
             let mut client = server.connect();
+            if length % 100 == 0 {
+                client.send(&garbage[..1]);
+                good.is_served();
+            }
             // It may be refused before all of it is sent.
             drop(client.try_send(&[&garbage, &b"\r\n\r\n"[..]].concat()));
             let answer = client.read_to_end();
@@ -213,20 +234,21 @@ fn chunks_without_an_end() {
 
 /// Starts of requests, what is sent after them without an end, and the answer to that.
 fn are_refused(cases: &[(&str, &str, u16)]) {
-    unharmed_by(4 << 20, |server| {
+    unharmed_by(4 << 20, |server, good| {
         thread::scope(|clients| {
             for &(start, piece, status) in cases {
-                clients.spawn(move || is_refused(server, start, piece, status));
+                clients.spawn(move || is_refused(server, good, start, piece, status));
             }
         });
     });
 }
 
 /// Sends 4 MB of the same, which must be refused; then more, for as long as the server lingers.
-fn is_refused(server: &Server, start: &str, piece: &str, status: u16) {
+fn is_refused(server: &Server, good: &Good, start: &str, piece: &str, status: u16) {
     let mut client = server.connect();
     let piece = piece.repeat((1 << 20) / piece.len());
     client.send(start);
+    good.is_served();
     for _ in 0..4 {
         client.send(&piece);
     }
@@ -239,19 +261,20 @@ fn is_refused(server: &Server, start: &str, piece: &str, status: u16) {
 
 #[test]
 fn connections_without_a_byte() {
-    unharmed_by(4 << 20, |server| {
+    unharmed_by(4 << 20, |server, good| {
         for _ in 0..3_000 {
             drop(server.connect());
         }
         let many: Vec<Client> = (0..500).map(|_| server.connect()).collect();
+        good.is_served();
         drop(many);
     });
 }
 
 #[test]
 fn half_closed_connections() {
-    unharmed_by(4 << 20, |server| {
-        for _ in 0..100 {
+    unharmed_by(4 << 20, |server, good| {
+        for round in 0..100 {
             let mut client = server.connect();
             client.send("GET /half HTTP/1.1\r\nHost: test\r\n\r\n");
             client.shut_down_sending();
@@ -265,6 +288,9 @@ fn half_closed_connections() {
             ] {
                 let mut client = server.connect();
                 client.send(part);
+                if round == 0 {
+                    good.is_served();
+                }
                 client.shut_down_sending();
                 let answer = client.read_to_end();
                 assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "), "{answer:?}");
@@ -275,15 +301,19 @@ fn half_closed_connections() {
 
 #[test]
 fn resets_in_the_midst_of_a_response() {
-    unharmed_by(8 << 20, |server| {
+    unharmed_by(8 << 20, |server, good| {
         for target in ["/big", "/huge", "/endless"] {
-            for _ in 0..50 {
+            for round in 0..50 {
                 let mut client = TcpStream::connect(server.address()).unwrap();
                 client.set_read_timeout(Some(DEADLINE)).unwrap();
                 let request = format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
                 client.write_all(request.as_bytes()).unwrap();
                 // The response has begun; the kernel resets what is closed before it is read.
                 client.read_exact(&mut [0; 100]).unwrap();
+                // What has no end keeps the application, until the client has gone.
+                if round == 0 && target != "/endless" {
+                    good.is_served();
+                }
             }
         }
     });
@@ -291,8 +321,9 @@ fn resets_in_the_midst_of_a_response() {
 
 #[test]
 fn ten_thousand_requests_at_once() {
-    unharmed_by(8 << 20, |server| {
+    unharmed_by(8 << 20, |server, good| {
         let mut reader = pipelined(server);
+        good.is_served();
         let mut answers = String::new();
         reader.read_to_string(&mut answers).unwrap();
         let bodies = answers.split("HTTP/1.1 200 OK\r\n").skip(1);
@@ -307,9 +338,11 @@ fn ten_thousand_requests_at_once() {
 
 #[test]
 fn ten_thousand_requests_whose_answers_nobody_reads() {
-    unharmed_by(8 << 20, |server| {
+    unharmed_by(8 << 20, |server, good| {
         let unread = pipelined(server);
-        thread::sleep(Duration::from_secs(2));
+        for _ in 0..16 {
+            good.is_served();
+        }
         drop(unread);
     });
 }

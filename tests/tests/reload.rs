@@ -59,18 +59,24 @@ fn never_fewer_serve_than_are_wanted_and_never_many_more_live() {
         let report = load.stop();
         assert_eq!(report.lost, [], "{connections:?}");
         assert_eq!(server.get("/").text(), "new");
-        // Whenever their number changes, the master tells.
-        let log = server.log();
-        let begin = log.iter().position(|line| line.ends_with("Hang up: Master")).unwrap();
-        let numbers: BTreeSet<&str> = log[begin..]
-            .iter()
-            .filter_map(|line| line.split_once("[DEBUG] "))
-            .map(|(_, text)| text)
-            .filter(|text| text.ends_with(" workers"))
-            .collect();
+        // Whenever their number changes, the master tells, at last when it has buried the old ones.
+        let numbers = eventually("the last number", || {
+            let numbers = numbers_since_hang_up(&server);
+            numbers.last().is_some_and(|last| last == "4 workers").then_some(numbers)
+        });
+        let numbers: BTreeSet<&str> = numbers.iter().map(String::as_str).collect();
         assert_eq!(numbers, BTreeSet::from(["4 workers", "5 workers"]));
         assert_eq!(server.stop(Signal::SIGTERM).code, Some(0));
     }
+}
+
+/// How many workers there were, as the log tells it.
+fn numbers_since_hang_up(server: &Server) -> Vec<String> {
+    let log = server.log();
+    let since = log.iter().skip_while(|line| !line.ends_with("Hang up: Master"));
+    let told = since.filter_map(|line| line.split_once("[DEBUG] "));
+    let told = told.map(|(_, text)| text).filter(|text| text.ends_with(" workers"));
+    told.map(str::to_owned).collect()
 }
 
 #[test]
