@@ -330,6 +330,38 @@ fn nobody_waits_behind_a_slow_call_while_a_sibling_is_idle() {
     }
 }
 
+/// At an upgrade the idle one may be another arbiter's, the new one's as well as the old one's.
+#[test]
+fn nobody_waits_behind_a_slow_call_while_another_arbiters_worker_is_idle() {
+    let server = alone();
+    let [mut slow, mut quick] = neighbours(&server);
+    let old = pid_of(&mut slow);
+    let successor = Successor::start(&server, 1);
+    let new = eventually("the new worker's answer", || {
+        let pid = server.get("/").text().to_owned();
+        (pid != old).then_some(pid)
+    });
+    for (busy, idle) in [(&old, &new), (&new, &old)] {
+        slow.send("GET /wait HTTP/1.1\r\nHost: test\r\n\r\n");
+        wait_until_busy(&server);
+        quick.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        assert_eq!(quick.receive().text(), idle);
+        fs::write(server.path("go"), "").unwrap();
+        assert_eq!(slow.receive().text(), busy);
+        fs::remove_file(server.path("go")).unwrap();
+        // Both are the new one's now.
+        let [one, other] = eventually("neighbours there", || {
+            let clients = neighbours(&server);
+            let [mut one, other] = clients;
+            (pid_of(&mut one) == new).then_some([one, other])
+        });
+        (slow, quick) = (one, other);
+    }
+    successor.signal(Signal::SIGTERM);
+    successor.wait_for_end();
+    assert_eq!(server.stop(Signal::SIGTERM).code, Some(0));
+}
+
 /// What a hanging worker has besides goes to its siblings before it is killed, and long before if
 /// one of them is idle.
 #[test]

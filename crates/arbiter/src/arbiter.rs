@@ -96,7 +96,7 @@ impl<H: Hooks, F: Forker> Arbiter<H, F> {
         log_hook("nworkers_changed", self.hooks.nworkers_changed(self.options.plan.workers, None));
         let mut signals = Signals::new(Signals::ARBITER)?;
         let kin = Kin::find()?;
-        let inherited_mailbox = inherit::mailbox()?;
+        let (mailbox, pages) = (inherit::mailbox()?, inherit::pages()?);
         let pidfiles = Pidfiles::create(self.options.pidfile.as_deref(), kin.predecessor())?;
         self.hooks.on_starting()?;
         let Some(mut listeners) =
@@ -109,8 +109,9 @@ impl<H: Hooks, F: Forker> Arbiter<H, F> {
         listeners.log(self.options.scheme);
         self.hooks.when_ready(listeners.as_slice())?;
         let Self { options, hooks, forker, sources } = self;
-        let mailbox = inherited_mailbox.filter(|_| options.mailbox);
-        let possessions = Possessions { signals, listeners, pidfiles, kin, mailbox, sources };
+        // Whoever is seen to be idle is sent work, and has to look into the same mailbox.
+        let shared = mailbox.map(|mailbox| (mailbox, pages)).filter(|_| options.mailbox);
+        let possessions = Possessions { signals, listeners, pidfiles, kin, shared, sources };
         Ok(Master::new(options, hooks, forker, worker, possessions)?.run())
     }
 }

@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::libc;
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::shared::SharedPage;
 use crate::{Mailbox, Pid, Program};
 
 /// Descriptors that cannot be taken over.
@@ -68,27 +69,38 @@ pub(crate) fn sockets() -> Result<Sockets, InheritError> {
 ///
 /// The environment tells of something else.
 pub(crate) fn mailbox() -> Result<Option<Mailbox>, InheritError> {
-    let Some(value) = env::var_os(RGUNICORN_MAILBOX_FD) else { return Ok(None) };
-    let claim_ends = || -> io::Result<Mailbox> {
-        let mut ends = Vec::new();
+    let ends = pair(RGUNICORN_MAILBOX_FD, |socket| Ok(socket.r#type()? == Type::SEQPACKET))?;
+    Ok(ends.map(|[post, collect]| Mailbox::from_fds(post, collect)))
+}
+
+/// The shared page of the arbiter before this one, and the one that it has for this one.
+///
+/// # Errors
+///
+/// The environment tells of what is not there.
+pub(crate) fn pages() -> Result<Option<[OwnedFd; 2]>, InheritError> {
+    pair(RGUNICORN_PAGES_FD, |_| Ok(true))
+}
+
+/// Two descriptors, as the environment tells and `is_right` wants them.
+fn pair(
+    variable: &'static str,
+    is_right: impl Fn(&Socket) -> io::Result<bool>,
+) -> Result<Option<[OwnedFd; 2]>, InheritError> {
+    let Some(value) = env::var_os(variable) else { return Ok(None) };
+    let claim = || -> io::Result<[OwnedFd; 2]> {
+        let mut descriptors = Vec::new();
         for number in numbers(&value)? {
-            let socket = take(number)?;
-            if socket.r#type()? != Type::SEQPACKET {
+            let descriptor = take(number)?;
+            if !is_right(&descriptor)? {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
-            ends.push(OwnedFd::from(socket));
+            descriptors.push(OwnedFd::from(descriptor));
         }
-        match <[OwnedFd; 2]>::try_from(ends) {
-            Ok([post, collect]) => Ok(Mailbox::from_fds(post, collect)),
-            Err(_) => Err(io::ErrorKind::InvalidInput.into()),
-        }
+        descriptors.try_into().map_err(|_| io::ErrorKind::InvalidInput.into())
     };
-    let mailbox = claim_ends();
-    mailbox.map(Some).map_err(|source| InheritError {
-        variable: RGUNICORN_MAILBOX_FD,
-        value: value.clone(),
-        source,
-    })
+    let claimed = claim();
+    claimed.map(Some).map_err(|source| InheritError { variable, value, source })
 }
 
 /// Where the service manager wants to be told what goes on.
@@ -102,7 +114,8 @@ pub(crate) fn watchdog() -> Option<Duration> {
     number(WATCHDOG_USEC).filter(|_| is_ours).map(Duration::from_micros)
 }
 
-/// Leaves to the program that this process is about to become what an arbiter listens at.
+/// Leaves to the program that this process is about to become what an arbiter listens at, and what
+/// its workers share.
 ///
 /// # Errors
 ///
@@ -112,10 +125,11 @@ pub(crate) fn leave(
     predecessor: Pid,
     listeners: &[BorrowedFd<'_>],
     is_activated: bool,
-    mailbox: Option<&Mailbox>,
+    shared: Option<(&Mailbox, &SharedPage)>,
 ) -> io::Result<()> {
-    let ends = mailbox.map_or(Vec::new(), |mailbox| mailbox.as_fds().to_vec());
-    for descriptor in listeners.iter().chain(&ends) {
+    let ends = shared.map_or(Vec::new(), |(mailbox, _)| mailbox.as_fds().to_vec());
+    let pages = shared.map_or(Vec::new(), |(_, page)| page.files().collect());
+    for descriptor in listeners.iter().chain(&ends).chain(&pages) {
         SockRef::from(descriptor).set_cloexec(false)?;
     }
     let list = |descriptors: &[BorrowedFd<'_>]| {
@@ -134,8 +148,10 @@ pub(crate) fn leave(
     } else {
         command.env(GUNICORN_FD, list(listeners));
     }
-    if !ends.is_empty() {
-        command.env(RGUNICORN_MAILBOX_FD, list(&ends));
+    for (name, descriptors) in [(RGUNICORN_MAILBOX_FD, ends), (RGUNICORN_PAGES_FD, pages)] {
+        if !descriptors.is_empty() {
+            command.env(name, list(&descriptors));
+        }
     }
     if env::var_os(WATCHDOG_PID).is_some() {
         command.env(WATCHDOG_PID, Pid::this().to_string());
@@ -269,12 +285,20 @@ const GUNICORN_PID: &str = "GUNICORN_PID";
 
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 const RGUNICORN_MAILBOX_FD: &str = "RGUNICORN_MAILBOX_FD";
+const RGUNICORN_PAGES_FD: &str = "RGUNICORN_PAGES_FD";
 const WATCHDOG_PID: &str = "WATCHDOG_PID";
 const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 
 /// What one arbiter or its starter leaves to another, and to nobody else.
-pub(crate) const VARIABLES: &[&str] =
-    &[GUNICORN_FD, GUNICORN_PID, LISTEN_FDS, "LISTEN_FDNAMES", LISTEN_PID, RGUNICORN_MAILBOX_FD];
+pub(crate) const VARIABLES: &[&str] = &[
+    GUNICORN_FD,
+    GUNICORN_PID,
+    LISTEN_FDS,
+    "LISTEN_FDNAMES",
+    LISTEN_PID,
+    RGUNICORN_MAILBOX_FD,
+    RGUNICORN_PAGES_FD,
+];
 
 /// `SD_LISTEN_FDS_START`: the first after the standard streams.
 const FIRST_DESCRIPTOR: RawFd = 3;

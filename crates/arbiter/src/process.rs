@@ -95,14 +95,15 @@ impl WorkerProcess {
     }
 
     /// Where workers leave descriptors for each other, if [`Options::mailbox`] says so. It outlives
-    /// reloads: what one generation leaves, the next may take.
+    /// reloads and upgrades: what one generation leaves, the next may take.
     ///
     /// [`Options::mailbox`]: crate::Options::mailbox
     pub fn mailbox(&self) -> Option<&Mailbox> {
         self.mailbox.as_ref()
     }
 
-    /// What this worker shows to its siblings, and they to it.
+    /// What this worker shows to its siblings, and they to it. At an upgrade the workers of both
+    /// arbiters are siblings, if they have a mailbox as well.
     pub fn words(&self) -> Words {
         self.link.page.words_of(self.id)
     }

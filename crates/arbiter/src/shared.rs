@@ -4,16 +4,22 @@
 //! gunicorn keeps a temporary file per worker and sets its time stamp: two syscalls a beat, and a
 //! trap when the directory is on a slow disk. A word of shared memory costs one store.
 
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use nix::sys::resource::{Resource, getrlimit};
 
 use crate::{Moment, RetireReason, WorkerId};
 
@@ -60,19 +66,29 @@ pub struct Words {
 
 /// One slot per worker, mapped before the first fork, so that every process has the same. Behind
 /// the slots, in the same mapping, are the words.
+///
+/// At an upgrade two arbiters serve, and their workers see each other's words. The old ones were
+/// forked before there was a new one: so each arbiter has a page ready for its successor, which its
+/// workers look at as well, and leaves both behind.
 #[derive(Debug)]
 pub(crate) struct SharedPage {
+    /// Absent if nobody else is to map it.
+    file: Option<OwnedFd>,
     slots: NonNull<Slots>,
     words: NonNull<AtomicU64>,
     /// Of each worker, at most `Options::WORDS_MAX`.
     words_per_worker: usize,
     /// Whether this process is none of the arbiter's, which is its own affair and not shared.
     is_detached: AtomicBool,
+    /// Those of other arbiters: of a successor, and before it of a predecessor, if there is one.
+    kin: Vec<Self>,
 }
 
 #[derive(Debug)]
 #[repr(C)]
 struct Slots {
+    /// `layout()`, as long as nobody else has written to it.
+    layout: AtomicU64,
     /// There will be workers when all that are here now have ended.
     service_goes_on: AtomicBool,
     /// How many of the slots have ever been used: nobody need look at the others.
@@ -109,14 +125,11 @@ impl Heartbeat {
 }
 
 impl Words {
-    /// The words of every worker that serves, this one's too, in the order of their ids. It reads
-    /// as many cache lines as there have been workers at a time, not as there may be.
+    /// The words of every worker that serves, this one's too, in the order of their ids; after them
+    /// those of the other arbiter at an upgrade, with ids that may be the same. It reads as many cache
+    /// lines as there have been workers at a time, not as there may be.
     pub fn all(&self) -> impl Iterator<Item = (WorkerId, &[AtomicU64])> {
-        let used = self.page.slots().used.load(Ordering::Relaxed);
-        WorkerId::all()
-            .take(used)
-            .filter(|worker| self.page.is_ready(*worker))
-            .map(|worker| (worker, self.page.words(worker)))
+        self.page.words_in_use().chain(self.page.kin.iter().flat_map(SharedPage::words_in_use))
     }
 
     /// Whether there will be workers when those of the present have ended: the arbiter replaces who
@@ -136,20 +149,102 @@ impl Deref for Words {
 }
 
 impl SharedPage {
+    /// That of an arbiter, with those of its kin. What a predecessor left is as `files` tells it, and
+    /// of no use if that is another version, or its workers have other numbers of words.
+    pub(crate) fn open(
+        words_per_worker: usize,
+        files: Option<[OwnedFd; 2]>,
+    ) -> io::Result<Arc<Self>> {
+        let left = files.map(|files| files.map(|file| Self::left(file, words_per_worker)));
+        let (mut own, predecessors) = match left {
+            Some([Ok(mut predecessors), Ok(own)]) => {
+                predecessors.file = None;
+                (own, Some(predecessors))
+            }
+            Some(_) | None => (Self::new(words_per_worker)?, None),
+        };
+        own.kin = predecessors.into_iter().collect();
+        own.kin.push(Self::new(words_per_worker)?);
+        Ok(Arc::new(own))
+    }
+
+    /// What a successor opens: this one, and its own; none if they are no files.
+    pub(crate) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let pages = [Some(self), self.kin.last()].into_iter().flatten();
+        pages.filter_map(|page| page.file.as_ref()).map(OwnedFd::as_fd)
+    }
+
+    /// The other arbiter is gone, and its workers with it.
+    pub(crate) fn forget_kin(&self) {
+        for page in &self.kin {
+            page.slots().used.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// The kernel gives memory to what is used of it; the rest costs addresses only.
-    pub(crate) fn new(words_per_worker: usize) -> io::Result<Arc<Self>> {
+    fn new(words_per_worker: usize) -> io::Result<Self> {
+        let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
+        let length = length(words_per_worker) as u64;
+        let file = if limit < length {
+            // Whoever tries dies of SIGXFSZ, setrlimit(2). It is then the workers' and nobody else's.
+            None
+        } else {
+            let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+            let file = File::from(memfd_create("rgunicorn-words", flags)?);
+            file.set_len(length)?;
+            fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK))?;
+            Some(file.into())
+        };
+        let page = Self::map(file, words_per_worker)?;
+        page.slots().layout.store(layout(), Ordering::Relaxed);
+        Ok(page)
+    }
+
+    /// What another arbiter made, if it can be used here.
+    fn left(file: OwnedFd, words_per_worker: usize) -> io::Result<Self> {
+        let file = File::from(file);
+        let seals = SealFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GET_SEALS)?);
+        // Whoever reads beyond the end of a file dies of SIGBUS.
+        let is_whole = file.metadata()?.len() == length(words_per_worker) as u64;
+        if !is_whole || !seals.contains(SealFlag::F_SEAL_SHRINK) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let page = Self::map(Some(file.into()), words_per_worker)?;
+        if page.is_known() { Ok(page) } else { Err(io::ErrorKind::InvalidInput.into()) }
+    }
+
+    fn map(file: Option<OwnedFd>, words_per_worker: usize) -> io::Result<Self> {
         let length =
             NonZeroUsize::new(length(words_per_worker)).ok_or(io::ErrorKind::InvalidInput)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_SHARED;
         #[expect(unsafe_code, reason = "shared memory has no safe interface")]
-        // SAFETY: an anonymous mapping at an address of the kernel's choice overlaps nothing.
-        let memory = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_SHARED) }?;
+        let memory = match &file {
+            // SAFETY: a mapping at an address of the kernel's choice overlaps nothing.
+            Some(file) => unsafe { mmap(None, length, protection, flags, file, 0) },
+            // SAFETY: as above.
+            None => unsafe { mmap_anonymous(None, length, protection, flags) },
+        }?;
         let slots = memory.cast::<Slots>();
         #[expect(unsafe_code, reason = "shared memory has no safe interface")]
         // SAFETY: the mapping is at least as long as `Slots`.
         let words = unsafe { slots.add(1) }.cast();
         let is_detached = AtomicBool::new(false);
-        Ok(Arc::new(Self { slots, words, words_per_worker, is_detached }))
+        Ok(Self { file, slots, words, words_per_worker, is_detached, kin: Vec::new() })
+    }
+
+    /// Whether whoever made it has the same notion of what is where.
+    fn is_known(&self) -> bool {
+        #[expect(unsafe_code, reason = "shared memory has no safe interface")]
+        // SAFETY: every page of whatever version begins with this number, of which any is valid.
+        let made_by = unsafe { self.slots.cast::<AtomicU64>().as_ref() };
+        made_by.load(Ordering::Relaxed) == layout()
+    }
+
+    fn words_in_use(&self) -> impl Iterator<Item = (WorkerId, &[AtomicU64])> {
+        let used = self.slots().used.load(Ordering::Relaxed);
+        let ready = WorkerId::all().take(used).filter(|worker| self.is_ready(*worker));
+        ready.map(|worker| (worker, self.words(worker)))
     }
 
     /// Before the worker is forked: nothing of its predecessor's remains.
@@ -261,6 +356,13 @@ unsafe impl Send for SharedPage {}
 // SAFETY: a shared reference gives access to atomics only.
 unsafe impl Sync for SharedPage {}
 
+/// What tells versions of this program apart, of which another may be the successor.
+fn layout() -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (env!("CARGO_PKG_VERSION"), size_of::<Slots>()).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Of the mapping, in bytes.
 fn length(words_per_worker: usize) -> usize {
     size_of::<Slots>() + WorkerId::SLOTS * stride(words_per_worker) * size_of::<AtomicU64>()
@@ -277,7 +379,7 @@ mod tests {
 
     #[test]
     fn slots_are_separate_and_cleared() {
-        let page = SharedPage::new(0).unwrap();
+        let page = SharedPage::open(0, None).unwrap();
         let (first, last) = (WorkerId::all().next().unwrap(), WorkerId::all().last().unwrap());
         assert_eq!(page.last_beat(last), None);
         page.heartbeat(last).beat();
@@ -295,7 +397,7 @@ mod tests {
     #[test]
     fn words_are_separate_and_cleared() {
         for count in [0, 1, 8, 9, 4096] {
-            let page = SharedPage::new(count).unwrap();
+            let page = SharedPage::open(count, None).unwrap();
             let ids: Vec<WorkerId> = WorkerId::all().collect();
             for id in &ids {
                 let words = page.words_of(*id);
@@ -314,7 +416,7 @@ mod tests {
 
     #[test]
     fn only_who_serves_is_listed() {
-        let page = SharedPage::new(1).unwrap();
+        let page = SharedPage::open(1, None).unwrap();
         let ids: Vec<WorkerId> = WorkerId::all().take(3).collect();
         for id in &ids {
             page.clear(*id);
@@ -329,5 +431,38 @@ mod tests {
         assert_eq!(all, [(ids[0], 0), (ids[2], 7)]);
         page.clear_ready(ids[2]);
         assert_eq!(words.all().count(), 1);
+    }
+
+    #[test]
+    fn what_a_predecessor_left_is_used_if_it_fits() {
+        let old = SharedPage::open(1, None).unwrap();
+        let left = || {
+            let files: Vec<_> =
+                old.files().map(|file| file.try_clone_to_owned().unwrap()).collect();
+            Some(files.try_into().unwrap())
+        };
+        let id = WorkerId::all().next().unwrap();
+        old.clear(id);
+        old.set_ready(id);
+        old.words(id)[0].store(7, Ordering::Relaxed);
+        let seen = |page: &Arc<SharedPage>| {
+            let words = page.words_of(id);
+            words.all().map(|(_, words)| words[0].load(Ordering::Relaxed)).collect::<Vec<_>>()
+        };
+        let new = SharedPage::open(1, left()).unwrap();
+        new.clear(id);
+        new.set_ready(id);
+        new.words(id)[0].store(8, Ordering::Relaxed);
+        assert_eq!((seen(&old), seen(&new)), (vec![7, 8], vec![8, 7]));
+        // The new one has gone.
+        old.forget_kin();
+        assert_eq!((seen(&old), seen(&new)), (vec![7], vec![7]));
+
+        let with_others = SharedPage::open(9, left()).unwrap();
+        assert_eq!(with_others.kin.len(), 1);
+        old.slots().layout.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(SharedPage::open(1, left()).unwrap().kin.len(), 1);
+        let device = || OwnedFd::from(File::open("/dev/zero").unwrap());
+        assert_eq!(SharedPage::open(1, Some([device(), device()])).unwrap().kin.len(), 1);
     }
 }

@@ -71,8 +71,8 @@ pub(super) struct Possessions {
     pub(super) listeners: Listeners,
     pub(super) pidfiles: Pidfiles,
     pub(super) kin: Kin,
-    /// That of the arbiter before.
-    pub(super) mailbox: Option<Mailbox>,
+    /// Mailbox and pages of the arbiter before.
+    pub(super) shared: Option<(Mailbox, Option<[OwnedFd; 2]>)>,
     pub(super) sources: Vec<Box<dyn Source>>,
 }
 
@@ -97,8 +97,9 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         worker: W,
         possessions: Possessions,
     ) -> Result<Self, Error> {
-        let Possessions { signals, listeners, pidfiles, kin, mailbox, sources } = possessions;
-        let page = SharedPage::new(options.words_per_worker)?;
+        let Possessions { signals, listeners, pidfiles, kin, shared, sources } = possessions;
+        let (mailbox, pages) = shared.unzip();
+        let page = SharedPage::open(options.words_per_worker, pages.flatten())?;
         let mailbox = match mailbox {
             None if options.mailbox => Some(Mailbox::new()?),
             mailbox => mailbox,
@@ -215,7 +216,12 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
             }
             Action::ReopenLogs => log_hook("reopen_logs", self.hooks.reopen_logs()),
             Action::Report(report) => self.log(&report),
-            Action::ShareListeners(is_shared) => self.listeners.share(is_shared),
+            Action::ShareListeners(is_shared) => {
+                self.listeners.share(is_shared);
+                if !is_shared {
+                    self.page.forget_kin();
+                }
+            }
             Action::Upgrade => return self.upgrade(),
         }
         None

@@ -193,7 +193,60 @@ fn an_exchanged_file_is_executed() {
     server.wait_for("ended with code 7; this one serves on.");
 }
 
-/// The new arbiter gets listeners and mailbox, and nothing else of the old one's.
+/// The sum of what workers have counted, as one of them sees it that has counted one more.
+fn count(server: &Server) -> u32 {
+    text(server.connect(b'n')).parse().unwrap()
+}
+
+/// The same, of another worker than this one, which cannot run meanwhile, and neither its arbiter.
+fn count_without(server: &Server, others: [Pid; 2]) -> u32 {
+    let signal = |signal| others.map(|pid| kill(pid, signal).unwrap());
+    signal(Signal::SIGSTOP);
+    let count = count(server);
+    signal(Signal::SIGCONT);
+    count
+}
+
+#[test]
+fn workers_see_the_words_of_the_other_arbiters() {
+    let (mut server, old) = Server::serving(&[]);
+    let old_ones = [server.pid(), old];
+    for counted in [0, 3] {
+        assert_eq!(count(&server), counted + 1);
+        let successor = Successor::start(&mut server);
+        let new_ones = [successor.0, ask_one_of(&server, successor.0)];
+        assert_eq!(count_without(&server, old_ones), counted + 2);
+        assert_eq!(count_without(&server, new_ones), counted + 3);
+        // What the new one has counted goes with it.
+        kill(successor.0, Signal::SIGKILL).unwrap();
+        server.wait_for("this one serves on.");
+        wait_until("the new worker's end", || kill(new_ones[1], None).err());
+        assert_eq!(count(&server), counted + 3);
+    }
+    let successor = Successor::start(&mut server);
+    server.signal(Signal::SIGTERM);
+    server.wait_for_pid(successor.0, "Master has been promoted.");
+    assert_eq!(count(&server), 1);
+}
+
+/// setrlimit(2): no process may make a file, be it only for others to map.
+#[test]
+fn an_upgrade_needs_no_files() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("file"), "good").unwrap();
+    let mut command = Command::new("sh");
+    let fixture = fixture();
+    command.args(["-c", "ulimit -f 0 && exec \"$0\" 1 file 127.0.0.1:0"]).arg(fixture);
+    let mut server = Server::spawn(command, directory);
+    server.wait_for("1 workers");
+    assert_eq!(count(&server), 1);
+    let successor = Successor::start(&mut server);
+    server.signal(Signal::SIGTERM);
+    server.wait_for_pid(successor.0, "Master has been promoted.");
+    assert_eq!(count(&server), 1);
+}
+
+/// The new arbiter gets listeners, mailbox and pages, and nothing else of the old one's.
 #[test]
 fn descriptors_do_not_grow_in_number() {
     let descriptors = |pid: Pid| {

@@ -35,9 +35,9 @@ impl<H: Hooks, F: Forker, W: Worker> Master<H, F, W> {
         drop(mask);
         if let Some(program) = &self.options.upgrade {
             let (listeners, is_activated) = self.listeners.to_leave();
-            let mailbox = self.mailbox.as_ref();
+            let shared = self.mailbox.as_ref().map(|mailbox| (mailbox, &*self.page));
             let error = program.execute(|command| {
-                inherit::leave(command, self.pid, &listeners, is_activated, mailbox)
+                inherit::leave(command, self.pid, &listeners, is_activated, shared)
             });
             let file = program.file().to_string_lossy();
             log::error!(target: LOG, "Cannot execute '{file}': {error}");
