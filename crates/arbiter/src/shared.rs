@@ -183,19 +183,10 @@ impl SharedPage {
 
     /// The kernel gives memory to what is used of it; the rest costs addresses only.
     fn new(words_per_worker: usize) -> io::Result<Self> {
-        let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
-        let length = length(words_per_worker) as u64;
-        let file = if limit < length {
-            // Whoever tries dies of SIGXFSZ, setrlimit(2). It is then the workers' and nobody else's.
-            None
-        } else {
-            let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-            let file = File::from(memfd_create("rgunicorn-words", flags)?);
-            file.set_len(length)?;
-            fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK))?;
-            Some(file.into())
-        };
-        let page = Self::map(file, words_per_worker)?;
+        let file = memory_file(length(words_per_worker) as u64).inspect_err(|error| {
+            log::debug!("no other arbiter will see these workers: no file in memory: {error}");
+        });
+        let page = Self::map(file.ok(), words_per_worker)?;
         page.slots().layout.store(layout(), Ordering::Relaxed);
         Ok(page)
     }
@@ -355,6 +346,21 @@ unsafe impl Send for SharedPage {}
 #[expect(unsafe_code, reason = "NonNull is neither Send nor Sync by itself")]
 // SAFETY: a shared reference gives access to atomics only.
 unsafe impl Sync for SharedPage {}
+
+/// A file of this length for a successor to map. It never becomes shorter. A limit for the sizes of
+/// files and a kernel that wants none in memory (`vm.memfd_noexec`) are reasons to have none.
+fn memory_file(length: u64) -> io::Result<OwnedFd> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
+    if limit < length {
+        // Whoever tries dies of SIGXFSZ, setrlimit(2).
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let file = File::from(memfd_create("rgunicorn-words", flags)?);
+    file.set_len(length)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK))?;
+    Ok(file.into())
+}
 
 /// What tells versions of this program apart, of which another may be the successor.
 fn layout() -> u64 {
