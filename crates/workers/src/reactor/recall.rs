@@ -4,17 +4,27 @@ use std::time::{Duration, Instant};
 
 use super::{Life, Reactor};
 use crate::access::RequestLog;
+use crate::options::Options;
 use crate::slots::Phase;
 
 impl<L: RequestLog> Reactor<L> {
     /// Takes back what no application thread has begun for too long, and gives it away, or leaves
-    /// that to the drain. It stays where it is while nobody else would begin it sooner, and if its
-    /// body has been read.
+    /// that to the drain. It stays where it is while nobody else would begin it sooner, and if too
+    /// much of a body was read with it; until it has waited for longer than it may.
     pub(super) fn recall(&mut self) {
         let due = self.context.inbox.since().map(|since| since + PATIENCE);
-        if due.is_some_and(|due| due <= self.now) && self.has_taker() {
+        if due.is_none_or(|due| due > self.now) {
+            return;
+        }
+        if self.has_taker() {
             self.take_back(PATIENCE);
             self.relieve();
+        }
+        let limit = self.context.options.queue_timeout;
+        if let Some(then) = limit.and_then(|limit| self.now.checked_sub(limit)) {
+            // They are shed there.
+            let late = self.context.inbox.take_back(then, |_| true);
+            self.requests.extend(late.into_iter().map(|job| *job));
         }
     }
 
@@ -25,9 +35,12 @@ impl<L: RequestLog> Reactor<L> {
 
     /// When to look again.
     pub(super) fn next_recall(&self) -> Option<Instant> {
-        self.context.mailbox.as_ref()?;
+        let Options { queue_timeout, .. } = &self.context.options;
+        if self.context.mailbox.is_none() && queue_timeout.is_none() {
+            return None;
+        }
         let due = self.context.inbox.since()? + PATIENCE;
-        // Nobody was there to take it.
+        // Nobody was there to take it, and it may wait on.
         Some(if due <= self.now { self.now + PATIENCE } else { due })
     }
 

@@ -122,6 +122,9 @@ fn process() {
     options.body_timeout = Duration::from_secs(20);
     options.keepalive = Some(Duration::from_secs(20));
     options.write_timeout = Duration::from_secs(20);
+    if kind.contains("little patience") {
+        options.queue_timeout = Some(Duration::from_millis(500));
+    }
     options.threads = if kind.contains("four threads") { NonZeroUsize::new(4) } else { None };
     let threads = options.threads.map_or(1, NonZeroUsize::get);
     let workers = if kind.contains("two workers") { 2 } else { 1 };
@@ -307,4 +310,26 @@ fn what_the_only_thread_cannot_begin_goes_to_a_sibling() {
     assert!(clients.iter_mut().all(|client| receive(client) != worker));
     workers.open("gate");
     workers.assert_both_serve(&mut clients);
+}
+
+/// Without a sibling they wait, but not longer than they may.
+#[test]
+fn what_no_thread_can_begin_is_shed() {
+    for count in [1, 3, 6] {
+        let workers = Workers::start("four threads, little patience");
+        let mut keeper = workers.server.connect();
+        let worker = pid(&mut keeper);
+        workers.shut(&mut keeper, "/keep/gate");
+        let mut clients: Vec<TcpStream> = (0..count).map(|_| workers.server.connect()).collect();
+        for client in &mut clients {
+            post(client, 20_000);
+        }
+        for client in &mut clients {
+            let head = read_until(client, b"\r\n\r\n");
+            assert!(starts_with(&head, "503"), "{count}: {}", head.escape_ascii());
+        }
+        workers.open("gate");
+        assert_eq!(receive(&mut keeper), worker);
+        assert_eq!(pid(&mut workers.server.connect()), worker);
+    }
 }
