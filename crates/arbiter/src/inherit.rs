@@ -128,7 +128,8 @@ pub(crate) fn leave(
     shared: Option<(&Mailbox, &SharedPage)>,
 ) -> io::Result<()> {
     let ends = shared.map_or(Vec::new(), |(mailbox, _)| mailbox.as_fds().to_vec());
-    let pages = shared.map_or(Vec::new(), |(_, page)| page.files().collect());
+    let pages = shared.and_then(|(_, page)| page.files());
+    let pages = pages.map_or(Vec::new(), |pages| pages.to_vec());
     for descriptor in listeners.iter().chain(&ends).chain(&pages) {
         SockRef::from(descriptor).set_cloexec(false)?;
     }

@@ -168,10 +168,11 @@ impl SharedPage {
         Ok(Arc::new(own))
     }
 
-    /// What a successor opens: this one, and its own; none if they are no files.
-    pub(crate) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let pages = [Some(self), self.kin.last()].into_iter().flatten();
-        pages.filter_map(|page| page.file.as_ref()).map(OwnedFd::as_fd)
+    /// What a successor opens: this one, and its own. `None` if either is no file.
+    pub(crate) fn files(&self) -> Option<[BorrowedFd<'_>; 2]> {
+        let own = self.file.as_ref()?;
+        let successors = self.kin.last()?.file.as_ref()?;
+        Some([own.as_fd(), successors.as_fd()])
     }
 
     /// The other arbiter is gone, and its workers with it.
@@ -443,9 +444,8 @@ mod tests {
     fn what_a_predecessor_left_is_used_if_it_fits() {
         let old = SharedPage::open(1, None).unwrap();
         let left = || {
-            let files: Vec<_> =
-                old.files().map(|file| file.try_clone_to_owned().unwrap()).collect();
-            Some(files.try_into().unwrap())
+            let files = old.files().unwrap();
+            Some(files.map(|file| file.try_clone_to_owned().unwrap()))
         };
         let id = WorkerId::all().next().unwrap();
         old.clear(id);
