@@ -269,10 +269,10 @@ impl fmt::Display for Report {
             Self::CrashLoop { pid, status, cause, deaths, within, delay } => write!(
                 f,
                 "Crash loop: {deaths} workers within {} did not last, the last one (pid:{pid}) \
-                 ended by {}; the next start is in {}.",
+                 ended by {}; the next start is {}.",
                 Seconds(*within),
                 Ending(*status, *cause),
-                Seconds(*delay)
+                Wait(*delay)
             ),
             Self::Exited { pid, status, cause } => fmt_exited(f, *pid, *status, *cause),
             Self::ForkFailed { error, delay } => write!(
@@ -382,6 +382,15 @@ impl fmt::Display for Seconds {
     }
 }
 
+/// Shows when something comes that is to come after this time.
+struct Wait(Duration);
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_zero() { f.write_str("at once") } else { write!(f, "in {}", Seconds(self.0)) }
+    }
+}
+
 /// Shows bytes in MiB and tenths, if there are any.
 struct Size(u64);
 
@@ -426,19 +435,6 @@ mod tests {
                 Report::BootTimeout { pid, limit: seconds(10) },
                 Severity::Critical,
                 "WORKER TIMEOUT (pid:7): not ready after 10 s, its boot_timeout",
-            ),
-            (
-                Report::CrashLoop {
-                    pid,
-                    status: ExitStatus::APP_LOAD_ERROR,
-                    cause: Cause::Other,
-                    deaths: 3,
-                    within: seconds(3),
-                    delay: seconds(4),
-                },
-                Severity::Error,
-                "Crash loop: 3 workers within 3 s did not last, the last one (pid:7) ended by code \
-                 4: the application cannot be loaded; the next start is in 4 s.",
             ),
             (
                 exited(by(SIGKILL), Cause::OutOfMemory),
@@ -498,5 +494,26 @@ mod tests {
         ] {
             assert_eq!((report.to_string().as_str(), report.severity()), (words, severity));
         }
+    }
+
+    #[test]
+    fn a_crash_loop_tells_how_and_how_soon() {
+        let told = |status, deaths, within, delay| {
+            let (pid, cause) = (Pid::from_raw(7), Cause::Other);
+            let [within, delay] = [within, delay].map(Duration::from_millis);
+            let report = Report::CrashLoop { pid, status, cause, deaths, within, delay };
+            assert_eq!(report.severity(), Severity::Error);
+            report.to_string()
+        };
+        assert_eq!(
+            told(ExitStatus::APP_LOAD_ERROR, 3, 3000, 4000),
+            "Crash loop: 3 workers within 3 s did not last, the last one (pid:7) ended by code 4: \
+             the application cannot be loaded; the next start is in 4 s."
+        );
+        assert_eq!(
+            told(ExitStatus::Signaled(11), 4, 900, 0),
+            "Crash loop: 4 workers within 0.9 s did not last, the last one (pid:7) ended by \
+             SIGSEGV; the next start is at once."
+        );
     }
 }

@@ -157,8 +157,9 @@ impl Child {
 
     /// Its process ended at `now`: how long its successor has to wait.
     ///
-    /// One early death may be chance, and is made good at once; a boot that fails will most
-    /// likely fail again.
+    /// A boot that fails will most likely fail again. Who was ready and died early could serve
+    /// others before whatever ended it: a few of these are made good at once, and then never far
+    /// from it, or a request that kills its worker would take the site down.
     pub(super) fn mourn(&mut self, status: ExitStatus, now: Moment) -> Duration {
         (self.retires, self.is_measured, self.is_large) = (false, false, false);
         match self.state {
@@ -169,7 +170,7 @@ impl Child {
             State::Ready { .. } if status.success() => CLEAN_EXIT_DELAY,
             State::Ready { .. } => {
                 self.strikes = self.strikes.saturating_add(1);
-                back_off(self.strikes - 1)
+                if self.strikes > BURST { PAUSE } else { Duration::ZERO }
             }
             State::Aborted { reason, .. } if reason != KillReason::BootTimeout => Duration::ZERO,
             State::Aborted { .. }
@@ -195,6 +196,11 @@ pub(super) fn back_off(failures: u32) -> Duration {
 
 /// A worker that ends sooner than this after it was ready has not lasted.
 const SOON: Duration = Duration::from_secs(1);
+/// So many of these in a row, of one slot, are replaced at once: as many as systemd's
+/// `StartLimitBurst`.
+const BURST: u32 = 5;
+/// How long each further one waits, so that booting does not become the machine's main work.
+const PAUSE: Duration = Duration::from_secs(1);
 /// A worker that retires at once, again and again, forks ten times a second and no more.
 pub(super) const CLEAN_EXIT_DELAY: Duration = Duration::from_millis(100);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
