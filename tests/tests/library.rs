@@ -6,7 +6,7 @@ use rgunicorn_tests::{Launch, Signal};
 const APP: &str = "
 import os, sys
 
-FOUND = 'http.server' in sys.modules
+FOUND = 'socketserver' in sys.modules
 print('worker %d has %s library' % (os.getpid(), 'the' if FOUND else 'no'), file=sys.stderr)
 
 def app(environ, start_response):
