@@ -76,16 +76,15 @@ pub(crate) fn import_late_modules(py: Python<'_>) {
     }
 }
 
-/// Makes what is loaded by now the workers' common memory: garbage is collected, and what remains
-/// is never looked at again, so that no collection in a worker copies its pages.
+/// Makes what is loaded by now the workers' common memory: no collection in a worker looks at it and
+/// copies its pages. Nothing is collected before, as the documentation of `gc.freeze` advises: new
+/// objects of each worker would fill the holes, and copy the pages around them.
 ///
 /// # Errors
 ///
-/// None of `gc`'s own; of its callbacks.
+/// `gc` is not what it should be.
 pub(crate) fn freeze(py: Python<'_>) -> PyResult<()> {
-    let gc = py.import("gc")?;
-    gc.call_method0("collect")?;
-    gc.call_method0("freeze")?;
+    py.import("gc")?.call_method0("freeze")?;
     Ok(())
 }
 
