@@ -335,27 +335,25 @@ fn nobody_waits_behind_a_slow_call_while_a_sibling_is_idle() {
 fn nobody_waits_behind_a_slow_call_while_another_arbiters_worker_is_idle() {
     let server = alone();
     let [mut slow, mut quick] = neighbours(&server);
-    let old = pid_of(&mut slow);
+    let mut busy = pid_of(&mut slow);
     let successor = Successor::start(&server, 1);
-    let new = eventually("the new worker's answer", || {
-        let pid = server.get("/").text().to_owned();
-        (pid != old).then_some(pid)
-    });
-    for (busy, idle) in [(&old, &new), (&new, &old)] {
+    // First it is the old one that is busy, then the new one.
+    for _ in 0..2 {
         slow.send("GET /wait HTTP/1.1\r\nHost: test\r\n\r\n");
         wait_until_busy(&server);
-        quick.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-        assert_eq!(quick.receive().text(), idle);
+        let idle = pid_of(&mut quick);
+        assert_ne!(idle, busy);
+        // Whoever comes now is the idle one's, and stays there.
+        let next = [(); 2].map(|()| {
+            let mut client = server.connect();
+            assert_eq!(pid_of(&mut client), idle);
+            client
+        });
         fs::write(server.path("go"), "").unwrap();
         assert_eq!(slow.receive().text(), busy);
         fs::remove_file(server.path("go")).unwrap();
-        // Both are the new one's now.
-        let [one, other] = eventually("neighbours there", || {
-            let clients = neighbours(&server);
-            let [mut one, other] = clients;
-            (pid_of(&mut one) == new).then_some([one, other])
-        });
-        (slow, quick) = (one, other);
+        [slow, quick] = next;
+        busy = idle;
     }
     successor.signal(Signal::SIGTERM);
     successor.wait_for_end();
