@@ -124,7 +124,7 @@ impl<L: RequestLog> Reactor<L> {
         }
     }
 
-    /// The same of a connection out of the queue; what has to stay goes to the end of it.
+    /// Leaves a connection out of the queue to a sibling; one that has to stay goes to its end.
     fn hand_over_ready(&mut self, token: Token) {
         if self.hand_over(token) != Departure::Sent && self.is_waiting(token) {
             self.ready.push_back(token);
