@@ -90,15 +90,19 @@ impl<L: RequestLog> Reactor<L> {
         }
     }
 
-    fn unread(&mut self, job: Job) {
-        let Job { mut client, request, since, token } = job;
-        if client.unread(&request) {
-            self.away -= 1;
-            self.slots.put(token, client, Phase::Idle);
-            self.enqueue(token);
+    fn unread(&mut self, mut job: Job) {
+        if job.client.unread(&job.request) {
+            self.enqueue_unread(job);
         } else {
-            self.requests.push_back(Job { client, request, since, token });
+            self.requests.push_back(job);
         }
+    }
+
+    /// Puts a connection whose request was unread where those are that have something to read.
+    pub(super) fn enqueue_unread(&mut self, job: Job) {
+        self.away -= 1;
+        self.slots.put(job.token, job.client, Phase::Idle);
+        self.enqueue(job.token);
     }
 
     /// Passes on what waits here while a sibling has nothing to do.

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::{Life, Reactor};
 use crate::access::RequestLog;
 use crate::options::Options;
-use crate::slots::Phase;
 
 impl<L: RequestLog> Reactor<L> {
     /// Takes back what no application thread has begun for too long, and gives it away, or leaves
@@ -48,9 +47,7 @@ impl<L: RequestLog> Reactor<L> {
         let Some(then) = self.now.checked_sub(waited) else { return };
         let jobs = self.context.inbox.take_back(then, |job| job.client.unread(&job.request));
         for job in jobs {
-            self.away -= 1;
-            self.slots.put(job.token, job.client, Phase::Idle);
-            self.enqueue(job.token);
+            self.enqueue_unread(*job);
         }
     }
 
