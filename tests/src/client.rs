@@ -108,6 +108,11 @@ impl Client {
         self.try_receive().expect("a complete response")
     }
 
+    /// Reads exactly so many bytes, whatever they mean.
+    pub fn receive_bytes(&mut self, length: usize) -> Vec<u8> {
+        self.read_exactly(length).expect("as many bytes")
+    }
+
     /// Reads exactly one response to a `HEAD`: its header fields tell of a body that never comes.
     pub fn receive_head(&mut self) -> Response {
         self.read_head().expect("a response head")

@@ -111,6 +111,7 @@ pub fn parse(arguments: &[OsString]) -> Result<Invocation, UsageError> {
         let origin = Origin::CommandLine(flag);
         match option.takes {
             Takes::Nothing => layer.set(setting, Raw::Bool(true), origin),
+            Takes::Off => layer.set(setting, Raw::Bool(false), origin),
             Takes::Maybe => {
                 let value = value(&mut parser).map_or(Raw::Bool(true), Raw::Text);
                 layer.set(setting, value, origin);
@@ -321,6 +322,7 @@ mod tests {
             (&["-b", "a", "--bind", "b"], &["bind=['a', 'b'] from -b"]),
             (&["--chdir", "-x y"], &["chdir='-x y' from --chdir"]),
             (&["-Rw4"], &["enable_stdio_inheritance=True from -R", "workers='4' from -w"]),
+            (&["--no-request-buffering"], &["request_buffering=False from --no-request-buffering"]),
             (&["--", "--weird:app"], &["wsgi_app='--weird:app' from APP_MODULE"]),
             (&["a:b", "-w2"], &["workers='2' from -w", "wsgi_app='a:b' from APP_MODULE"]),
             (

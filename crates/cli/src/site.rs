@@ -257,6 +257,7 @@ fn worker_options(settings: &Settings) -> rgunicorn_workers::Options {
         settings.accesslog.is_some() && settings.access_log_format.needs_response_headers();
     options.max_requests = max_requests(settings);
     options.queue_timeout = settings.queue_timeout;
+    options.request_buffering = settings.request_buffering;
     options.request_timeout = settings.request_timeout;
     options.connections = settings.worker_connections;
     options.threads = match settings.worker_class {

@@ -4,14 +4,12 @@ use std::fmt;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use nix::poll::{PollFd, PollFlags, poll};
 use rgunicorn_arbiter::Address;
-use rgunicorn_http1::{Connection, RequestHead, ResponseHead, error_response};
+use rgunicorn_http1::{Connection, ProtocolError, RequestHead, ResponseHead, error_response};
 
 use crate::access::{LoggedHeaders, Note};
 use crate::clock::wall_clock;
@@ -19,15 +17,20 @@ use crate::context::Context;
 use crate::handler::ConnectionError;
 use crate::inflight::Flight;
 use crate::output::Output;
-use crate::poller::{Token, poll_timeout};
+use crate::poller::Token;
 use crate::socket::Socket;
 use crate::spool::Body;
 
+mod incoming;
 mod lifecycle;
+mod waiting;
+
+use incoming::Incoming;
+use waiting::Awaited;
 
 pub(crate) use lifecycle::{Next, Received};
 
-/// A client whose request is complete: read its body, send a head, send data.
+/// A client whose request is here: read its body, send a head, send data.
 ///
 /// It is owned: by the reactor while bytes travel, by a [`Handler`](crate::Handler) while it
 /// answers. Dropping it closes the connection. None of its methods waits, but for
@@ -37,8 +40,10 @@ pub struct Client {
 }
 
 struct Inner {
+    /// What the last operation that could not go on waits for.
+    awaited: Awaited,
     body: Body,
-    /// Bytes pushed into `body` so far.
+    /// Bytes of the body that have come out of the protocol so far.
     body_bytes: u64,
     context: Arc<Context>,
     /// Other requests are ready, so a finished response may wait for theirs.
@@ -50,6 +55,8 @@ struct Inner {
     /// The request whose body is under way.
     head: Option<RequestHead>,
     http: Connection,
+    /// The handler reads the body as it comes.
+    incoming: Option<Incoming>,
     local: Option<Arc<Address>>,
     /// Fields of the current response, if records are to carry them.
     logged_headers: LoggedHeaders,
@@ -86,9 +93,6 @@ const COPY_LIMIT_BYTES: usize = 16 << 10;
 /// One call takes at most so much, so that what the socket leaves is bounded.
 const STEP_LIMIT_BYTES: usize = 128 << 10;
 
-/// A worker that waits for a reader is alive, and says so this often.
-const BEAT_INTERVAL: Duration = Duration::from_millis(500);
-
 impl Client {
     /// The client's address; `None` for a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
@@ -103,15 +107,36 @@ impl Client {
     /// Reads the request's body; 0 is its end.
     ///
     /// # Errors
-    /// The temporary file of a large body cannot be read.
+    /// The temporary file of a large body cannot be read. Without
+    /// [`request_buffering`](crate::Options::request_buffering) also, and then the connection ends
+    /// after the response: `WouldBlock`, [`wait`](Self::wait) and read again; `InvalidData`, the
+    /// body is malformed or too large; `ConnectionReset`, the client is gone.
     pub fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.inner.check_time()?;
-        self.inner.body.read(buffer)
+        let inner = &mut *self.inner;
+        inner.check_time()?;
+        if inner.incoming.is_some() { inner.read_incoming(buffer) } else { inner.body.read(buffer) }
     }
 
-    /// Bytes of the request's body that were not read yet.
-    pub fn body_remaining(&self) -> u64 {
-        self.inner.body.remaining()
+    /// Bytes of the request's body that were not read yet; `None` if nobody knows, because it
+    /// is still coming in chunks.
+    pub fn body_remaining(&self) -> Option<u64> {
+        let here = self.inner.body.remaining();
+        match &self.inner.incoming {
+            Some(incoming) => {
+                Some(incoming.announced?.saturating_sub(self.inner.body_bytes) + here)
+            }
+            None => Some(here),
+        }
+    }
+
+    /// Whether all of the body has arrived.
+    pub fn is_body_here(&self) -> bool {
+        self.inner.incoming.is_none()
+    }
+
+    /// Whether it was the client's doing that the body could not be read to its end.
+    pub fn has_broken_body(&self) -> bool {
+        self.inner.body_fault().is_some()
     }
 
     /// Starts the response. The head stays in the buffer until data or the end follows, so that
@@ -157,6 +182,7 @@ impl Client {
         let is_behind = inner.output.is_behind(limit_memory);
         let options = &inner.context.options;
         if is_behind && inner.output.spilled() >= options.response_spool_size {
+            inner.awaited = Awaited::Room;
             return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
         }
         let data = data.get(..STEP_LIMIT_BYTES).unwrap_or(data);
@@ -236,6 +262,8 @@ impl Client {
     pub fn send_error(&mut self, status: u16, message: &str) {
         let inner = &mut *self.inner;
         inner.progress = Progress::Truncated;
+        // A body that cannot be read is not the handler's fault.
+        let (status, message) = inner.body_fault().map_or((status, message), |fault| (fault, ""));
         if inner.status == 0 && inner.begin_response().is_ok() {
             inner.status = status;
             inner.output.head.extend_from_slice(&error_response(status, message));
@@ -247,33 +275,15 @@ impl Client {
     pub fn note(&mut self, name: Arc<str>, value: impl Into<Box<str>>) {
         self.inner.notes.push((name, value.into()));
     }
-
-    /// Blocks until more data can be taken.
-    ///
-    /// # Errors
-    /// `TimedOut`: the reader took nothing for `write_timeout`, or the request has taken too long. `Interrupted`: a signal arrived,
-    /// whose handler may want to run before the next wait. Others: the client is gone.
-    pub fn wait(&mut self) -> io::Result<()> {
-        let inner = &mut *self.inner;
-        let deadline = Instant::now() + inner.context.options.write_timeout;
-        loop {
-            inner.check_time()?;
-            inner.context.beat();
-            let remaining = deadline.saturating_duration_since(Instant::now());
-            if remaining.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            let mut fds = [PollFd::new(inner.socket.stream().as_fd(), PollFlags::POLLOUT)];
-            match poll(&mut fds, poll_timeout(Some(remaining.min(BEAT_INTERVAL)))) {
-                Ok(0) => {}
-                Ok(_) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
 }
 
 impl Inner {
+    /// The same line for all of them, whoever read so far.
+    fn tell_of_invalid_request(&self, error: &ProtocolError) {
+        let peer = self.peer.map_or_else(|| "unix".to_owned(), |peer| peer.ip().to_string());
+        log::warn!("Invalid request from ip={peer}: {error}");
+    }
+
     /// From here on the response is the handler's, unless time is up.
     fn begin_response(&self) -> Result<(), ConnectionError> {
         match &self.flight {

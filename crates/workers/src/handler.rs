@@ -11,7 +11,7 @@ use crate::client::Client;
 /// Answers requests: a WSGI application is one, a Rust type can be another.
 ///
 /// A request arrives when it is complete, body included, so no handler ever waits for a slow
-/// client to send.
+/// client to send; unless [`Options::request_buffering`](crate::Options::request_buffering) is off.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. The connection comes back in the [`Outcome`]; a handler that drops it
     /// closes it.

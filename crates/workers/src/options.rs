@@ -50,6 +50,11 @@ pub struct Options {
     /// Bodies up to this many bytes wait in memory, larger ones in an unlinked file.
     /// Default 1 MiB.
     pub request_buffer_size: usize,
+    /// Whether the handler gets a request when all of its body is here. If not, a body that is
+    /// announced as larger than `request_buffer_size`, or not announced, is read by the handler
+    /// while the client sends it: it lies in no file, and a slow client holds a thread. One that is
+    /// silent for `body_timeout`, or sends less than 500 bytes a second, is given up. Default: yes.
+    pub request_buffering: bool,
     /// How long the handler may work on one request. Then the client gets a 504 if the response has
     /// not begun, and sees its connection cut if it has; whatever the handler does to its
     /// [`Client`](crate::Client) fails with
@@ -104,6 +109,7 @@ impl Default for Options {
             max_requests: None,
             queue_timeout: None,
             request_buffer_size: 1 << 20,
+            request_buffering: true,
             request_timeout: None,
             response_buffer_size: 128 << 10,
             response_spool_size: 1 << 30,

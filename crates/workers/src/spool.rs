@@ -148,6 +148,12 @@ impl Body {
     }
 }
 
+impl From<Bytes> for Body {
+    fn from(data: Bytes) -> Self {
+        Self::Whole(data)
+    }
+}
+
 impl Spool {
     fn push(&mut self, mut data: &[u8]) -> io::Result<()> {
         if !self.tail.is_empty() {

@@ -58,11 +58,14 @@ impl WsgiHandler {
 impl WsgiHandler {
     /// A client that went away is its own affair; everything else is the application's, and its
     /// developer needs to know where.
-    fn report(&self, head: &RequestHead, error: &AppError) {
+    fn report(&self, head: &RequestHead, client: &Client, error: &AppError) {
         let (method, target) = (head.method(), String::from_utf8_lossy(head.target()));
         match error {
             AppError::Disconnected(cause) => {
                 log::debug!("Ignored premature client disconnection. {method} {target}: {cause}");
+            }
+            AppError::BadBody(cause) if client.has_broken_body() => {
+                log::debug!("Ignored an incomplete request. {method} {target}: {cause}");
             }
             _ => match error.traceback() {
                 Some(traceback) if self.is_timeout(error) => {
@@ -116,7 +119,7 @@ impl Handler for WsgiHandler {
             client.note(name, value);
         }
         if let Err(error) = result {
-            self.report(head, &error);
+            self.report(head, &client, &error);
             if !error.is_complete() {
                 client.send_error(500, "");
             }
@@ -182,8 +185,10 @@ impl Exchange for Client {
         Self::read_body(self, buffer)
     }
 
-    fn body_remaining(&self) -> Option<u64> {
-        Some(Self::body_remaining(self))
+    fn read_size(&self, limit: usize) -> Option<usize> {
+        let remaining = usize::try_from(self.body_remaining()?).unwrap_or(usize::MAX);
+        let size = limit.min(remaining);
+        (self.is_body_here() || size <= PROMISE_LIMIT_BYTES).then_some(size)
     }
 
     fn send_head(&mut self, head: &rgunicorn_wsgi::ResponseHead<'_>) -> io::Result<()> {
@@ -212,3 +217,6 @@ impl Exchange for Client {
         Self::wait(self)
     }
 }
+
+/// So many bytes of a body that is still coming may have their memory before they are here.
+const PROMISE_LIMIT_BYTES: usize = 1 << 20;

@@ -59,9 +59,11 @@ pub trait Exchange: Send {
     /// `WouldBlock` if more will come; anything else if the body is malformed or the peer is gone.
     fn read_body(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// How many bytes [`read_body`](Self::read_body) has still to give, if that is known; then a large
-    /// read goes straight into the application's object, which is made as large as that says.
-    fn body_remaining(&self) -> Option<u64> {
+    /// How many of the next `limit` bytes [`read_body`](Self::read_body) will give, if that is known:
+    /// then they go straight into the object that the application gets, which is made so large
+    /// before they are there. Whoever only has a peer's word for them should promise few.
+    fn read_size(&self, limit: usize) -> Option<usize> {
+        let _ = limit;
         None
     }
 

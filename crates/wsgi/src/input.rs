@@ -135,10 +135,9 @@ impl Ahead {
         limit: usize,
         until: Until,
     ) -> Result<Bound<'py, PyBytes>, Fault> {
-        if let (Until::Limit, Some(remaining)) = (until, exchange.body_remaining()) {
-            let remaining = usize::try_from(remaining).unwrap_or(usize::MAX);
-            let length = limit.min(self.unread().len().saturating_add(remaining));
-            return self.take_exactly(py, exchange, length);
+        let here = limit.min(self.unread().len());
+        if let (Until::Limit, Some(size)) = (until, exchange.read_size(limit - here)) {
+            return self.take_exactly(py, exchange, here + size.min(limit - here));
         }
         let length = self.gather(py, exchange, limit, until)?;
         Ok(PyBytes::new(py, self.consume(length)))
@@ -212,7 +211,7 @@ impl Ahead {
         self.bytes.drain(..self.start);
         self.start = 0;
         let filled = self.bytes.len();
-        self.bytes.resize(filled + wanted.min(filled.max(CHUNK_BYTES)), 0);
+        self.bytes.resize(filled + wanted.min(CHUNK_BYTES), 0);
         let space = self.bytes.get_mut(filled..).unwrap_or_default();
         let result = attempt(py, exchange, |exchange| exchange.read_body(space));
         let read = *result.as_ref().unwrap_or(&0);
@@ -250,5 +249,5 @@ fn read_all(
     (length - space.len(), Ok(()))
 }
 
-/// The least that is asked for at a time, in bytes.
+/// The most that is asked for at a time, in bytes, if nobody knows how much will come.
 const CHUNK_BYTES: usize = 64 * 1024;

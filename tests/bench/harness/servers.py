@@ -93,6 +93,7 @@ def floor(environment: Environment, site: Site) -> list[str]:
 
 SERVERS = {
     "rgunicorn": Server(gunicorn_like("rgunicorn")),
+    "rgunicorn unbuffered": Server(gunicorn_like("rgunicorn", "--no-request-buffering")),
     "gunicorn": Server(gunicorn_like("gunicorn", "--no-control-socket"), "gunicorn"),
     "gunicorn gthread": Server(
         gunicorn_like("gunicorn", "--no-control-socket", "-k", "gthread", "--threads", "4"),

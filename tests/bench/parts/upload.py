@@ -19,7 +19,8 @@ def measure_upload(bench: Bench) -> Table:
         {"server": 0, "CPU ms/MiB": 2, "MiB/s": 0, "memory growth MiB": 1},
         "Growth: the peak of the largest process above what it held before.",
     )
-    names = bench.available("rgunicorn", "gunicorn", "uwsgi", "granian", "bjoern")
+    ours = ("rgunicorn", "rgunicorn unbuffered")
+    names = bench.available(*ours, "gunicorn", "uwsgi", "granian", "bjoern")
     with running_all(bench, names, "apps:sink") as servers:
         costs: dict[str, list[tuple[float, float]]] = {server.name: [] for server in servers}
         before = {}

@@ -75,8 +75,10 @@ pub enum Takes {
     Many(&'static str),
     /// A value or none, as argparse's `nargs='?'`.
     Maybe,
-    /// Nothing: the flag itself says it.
+    /// Nothing: the flag itself says yes.
     Nothing,
+    /// Nothing: the flag itself says no.
+    Off,
     /// A value, and the last occurrence counts; holds the placeholder shown in help.
     One(&'static str),
 }

@@ -134,6 +134,8 @@ pub struct Settings {
     pub raw_env: Vec<(OsString, OsString)>,
     /// How long a request may wait for the application; `None` is without limit.
     pub queue_timeout: Option<Duration>,
+    /// Whether the application is called when all of a body is here.
+    pub request_buffering: bool,
     /// How long the application may work on one request; `None` is without limit.
     pub request_timeout: Option<Duration>,
     /// Each worker listens at a socket of its own.
@@ -202,6 +204,7 @@ impl Default for Settings {
             pythonpath: Vec::new(),
             raw_env: Vec::new(),
             queue_timeout: None,
+            request_buffering: true,
             request_timeout: None,
             reuse_port: false,
             secure_scheme_headers: forwarded::default_scheme_headers(),

@@ -414,6 +414,27 @@ pub static SETTINGS: &[Definition] = &[
         doc: "A client that is silent for longer is given up.",
     },
     Definition {
+        name: "request_buffering",
+        section: Section::WorkerProcesses,
+        flags: &["--no-request-buffering"],
+        takes: Takes::Off,
+        environment: None,
+        apply: |raw, settings| {
+            settings.request_buffering = raw.switch()?;
+            Ok(())
+        },
+        show: |settings| switch(settings.request_buffering),
+        help: "Let the application read large bodies while clients send them. Not in gunicorn.",
+        doc: "Otherwise, and by default, the application is called when a body is here as a whole, \
+              above 1 MiB in a temporary file. Without buffering it reads bodies above 1 MiB, and \
+              those of unknown length (`Transfer-Encoding: chunked`), from the client itself, as \
+              in gunicorn: the first bytes reach it at once and no file is written, but \
+              a client that sends slowly holds a worker, or a thread, until it is done. One that is \
+              silent for `body_timeout`, or sends less than 500 bytes a second on average, gets \
+              408. Good behind nginx, which buffers requests itself unless \
+              `proxy_request_buffering` is off.",
+    },
+    Definition {
         name: "write_timeout",
         section: Section::WorkerProcesses,
         flags: &["--write-timeout"],

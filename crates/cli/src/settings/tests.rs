@@ -22,6 +22,7 @@ fn applied(name: &'static str, value: Raw) -> Result<Settings, String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a line for each case")]
 fn values_that_are_right() {
     let mut cases: Vec<Right> = vec![
         ("accesslog", text("-"), |s| s.accesslog == Some(LogTarget::Standard)),
@@ -108,6 +109,8 @@ fn values_that_are_right() {
             s.secure_scheme_headers == [("X-Tls".into(), "on".into())]
         }),
         ("queue_timeout", Raw::Int(5), |s| s.queue_timeout == Some(Duration::from_secs(5))),
+        ("request_buffering", Raw::Bool(false), |s| !s.request_buffering),
+        ("request_buffering", text("true"), |s| s.request_buffering),
         ("request_timeout", Raw::Int(5), |s| s.request_timeout == Some(Duration::from_secs(5))),
         ("request_timeout", Raw::Int(0), |s| s.request_timeout.is_none()),
         ("workers", Raw::Int(512), |s| s.workers == 512),
@@ -261,6 +264,7 @@ fn limits_of_requests() -> Vec<Wrong> {
         ("body_timeout", Raw::Int(0), "0", limit),
         ("header_timeout", Raw::Int(0), "0", limit),
         ("queue_timeout", text("0.5"), "'0.5'", seconds),
+        ("request_buffering", Raw::Int(0), "0", "True or False"),
         ("request_timeout", text("1m"), "'1m'", seconds),
         ("write_timeout", text("0"), "'0'", limit),
     ]
@@ -384,6 +388,7 @@ fn no_setting_stands_in_two_tables() {
         "max_worker_memory",
         "max_worker_memory_kind",
         "queue_timeout",
+        "request_buffering",
         "request_timeout",
         "write_timeout",
     ];

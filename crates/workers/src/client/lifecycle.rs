@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use rgunicorn_arbiter::Address;
 use rgunicorn_http1::{Connection, Event, Headers, Peer, ProtocolError, RequestHead, ResponseHead};
 
-use super::{Client, Inner, Progress};
+use super::{Awaited, Client, Incoming, Inner, Progress};
 use crate::access::{LoggedHeader, LoggedHeaders, Note};
 use crate::context::Context;
 use crate::handler::ConnectionError;
@@ -56,6 +56,7 @@ impl Client {
         let speaker = speaker(socket.stream(), peer);
         let http = Connection::new(Arc::clone(&context.options.http1), speaker);
         let inner = Inner {
+            awaited: Awaited::Room,
             body: Body::Empty,
             body_bytes: 0,
             context,
@@ -64,6 +65,7 @@ impl Client {
             flight: None,
             head: None,
             http,
+            incoming: None,
             local,
             logged_headers: LoggedHeaders::new(),
             notes: Vec::new(),
@@ -125,8 +127,7 @@ impl Client {
         let fits = body.is_empty() || head.as_bytes().len() + body.len() <= INPUT_LIMIT;
         let unread = fits && inner.http.unread(head, body).is_ok();
         if unread {
-            inner.context.spools.recycle(std::mem::take(&mut inner.body));
-            inner.body_bytes = 0;
+            inner.forget_body();
         }
         unread
     }
@@ -182,13 +183,20 @@ impl Client {
         self.inner.http.next_event()
     }
 
-    /// Keeps the head until its body is complete.
+    /// Keeps the head until its body is complete, or the handler is to read that.
     ///
     /// # Errors
     /// There is no place for the body that it announces.
     pub(crate) fn keep_head(&mut self, head: RequestHead) -> io::Result<()> {
         let inner = &mut *self.inner;
-        inner.body = Body::announced(head.body().length(), &inner.context.spools)?;
+        let options = &inner.context.options;
+        let announced = head.body().length();
+        let is_large = announced.is_none_or(|length| length > options.request_buffer_size as u64);
+        if is_large && !options.request_buffering {
+            inner.incoming = Some(Incoming::new(announced));
+        } else {
+            inner.body = Body::announced(announced, &inner.context.spools)?;
+        }
         inner.head = Some(head);
         Ok(())
     }
@@ -217,16 +225,11 @@ impl Client {
     /// `Expect: 100-continue` is answered as soon as we are about to wait for the body: the
     /// reactor, not the application, is who reads it (RFC 9110 §10.1.1).
     pub(crate) fn send_continue(&mut self) -> io::Result<()> {
-        let inner = &mut *self.inner;
-        if inner.http.wants_continue() {
-            let head = ResponseHead::new(100, &[]);
-            inner
-                .http
-                .send_informational(&head, &mut inner.output.head)
-                .map_err(io::Error::other)?;
-            inner.flush()?;
-        }
-        Ok(())
+        self.inner.send_continue()
+    }
+
+    pub(crate) fn tell_of_invalid_request(&self, error: &ProtocolError) {
+        self.inner.tell_of_invalid_request(error);
     }
 
     /// The answer to bytes that are no request.
@@ -300,7 +303,8 @@ impl Client {
 
     /// Whether a finished response may wait for those of other requests that are ready.
     pub(crate) fn set_defers(&mut self, defers: bool) {
-        self.inner.defers = defers;
+        // A client that is still sending may wait for its answer before it sends on.
+        self.inner.defers = defers && self.inner.incoming.is_none();
     }
 
     /// Takes back what a socket did not take from the outbox.
@@ -316,8 +320,10 @@ impl Client {
             self.send_error(500, "");
         }
         let inner = &mut *self.inner;
-        inner.context.spools.recycle(std::mem::take(&mut inner.body));
-        inner.body_bytes = 0;
+        if inner.incoming.is_some() && inner.progress != Progress::Truncated {
+            inner.skip_incoming();
+        }
+        inner.forget_body();
         if inner.flight.take().is_some_and(|flight| !flight.land()) {
             // Time is up: the client was answered, and our side closed.
             inner.progress = Progress::Truncated;
@@ -363,6 +369,23 @@ impl Client {
         self.inner.logged_headers.clear();
         self.inner.notes.clear();
         Ok(())
+    }
+}
+
+impl Inner {
+    pub(super) fn send_continue(&mut self) -> io::Result<()> {
+        if self.http.wants_continue() {
+            let head = ResponseHead::new(100, &[]);
+            self.http.send_informational(&head, &mut self.output.head).map_err(io::Error::other)?;
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn forget_body(&mut self) {
+        self.context.spools.recycle(std::mem::take(&mut self.body));
+        self.body_bytes = 0;
+        self.incoming = None;
     }
 }
 

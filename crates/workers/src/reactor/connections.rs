@@ -83,6 +83,9 @@ impl<L: RequestLog> Reactor<L> {
                 self.answer_and_close(token, client, &error_response(status, ""));
                 return None;
             }
+            if !client.is_body_here() {
+                return self.complete(token, client);
+            }
         }
     }
 
@@ -132,7 +135,7 @@ impl<L: RequestLog> Reactor<L> {
         }
     }
 
-    /// A request is complete: the application's turn.
+    /// A request is complete, or the application is to wait for its body: the application's turn.
     fn complete(&mut self, token: Token, mut client: Client) -> Option<Job> {
         let Some(request) = client.take_head() else {
             self.close(token, client);
@@ -259,8 +262,7 @@ impl<L: RequestLog> Reactor<L> {
             log::debug!("Ignored premature client disconnection. {error}");
             return self.close(token, client);
         }
-        let peer = client.peer().map_or_else(|| "unix".to_owned(), |peer| peer.ip().to_string());
-        log::warn!("Invalid request from ip={peer}: {error}");
+        client.tell_of_invalid_request(error);
         self.answer_and_close(token, client, &error.response());
     }
 

@@ -19,6 +19,7 @@ use rgunicorn_http1::{RequestHead, ResponseHead};
 use rgunicorn_workers::{Client, ConnectionError, Handler, Options, Outcome, Server};
 
 mod harness;
+mod incoming;
 mod vacancy;
 
 use harness::{TestServer, body, read_exactly, read_to_end, read_until, starts_with};

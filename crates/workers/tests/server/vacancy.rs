@@ -59,7 +59,7 @@ impl Handler for Interpreted {
         mut client: Client,
     ) -> Result<Outcome, ConnectionError> {
         let path = std::str::from_utf8(request.target()).unwrap();
-        let mut body = vec![0; usize::try_from(client.body_remaining()).unwrap()];
+        let mut body = vec![0; usize::try_from(client.body_remaining().unwrap()).unwrap()];
         client.read_body(&mut body)?;
         assert_eq!(request.body().length(), Some(body.len() as u64));
         assert!(body.iter().all(|byte| *byte == b'b'));

@@ -91,9 +91,9 @@ impl Exchange for Memory {
         Ok(read)
     }
 
-    fn body_remaining(&self) -> Option<u64> {
+    fn read_size(&self, limit: usize) -> Option<usize> {
         let length = self.announced.unwrap_or(self.request_body.len());
-        self.tells_length.then_some(length.saturating_sub(self.read) as u64)
+        self.tells_length.then_some(limit.min(length.saturating_sub(self.read)))
     }
 
     fn send_head(&mut self, head: &ResponseHead<'_>) -> io::Result<()> {
