@@ -152,12 +152,13 @@ impl Launch {
 }
 
 /// Variables that the server or its Python would obey.
-const AMBIENT: [&str; 8] = [
+const AMBIENT: [&str; 9] = [
     "FORWARDED_ALLOW_IPS",
     "GUNICORN_CMD_ARGS",
     "PORT",
     "PYTHONPATH",
     "PYTHONUNBUFFERED",
+    "SCRIPT_NAME",
     "SENDFILE",
     "VIRTUAL_ENV",
     "WEB_CONCURRENCY",

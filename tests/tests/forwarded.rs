@@ -1,4 +1,5 @@
-//! Whose word counts about how the client came: `forwarded_allow_ips`, `secure_scheme_headers`.
+//! Whose word counts about how the client came, and about where the application is mounted:
+//! `forwarded_allow_ips`, `secure_scheme_headers`, `SCRIPT_NAME`.
 
 use rgunicorn_tests::{Client, Launch, Server};
 
@@ -56,4 +57,62 @@ fn the_file_may_name_another_field() {
     let server = launch.start();
     assert_eq!(scheme(server.connect(), "x-tls: yes\r\n"), "https");
     assert_eq!(scheme(server.connect(), "X-Forwarded-Proto: https\r\n"), "http");
+}
+
+const MOUNTED: &str = "
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return [(environ['SCRIPT_NAME'] + '|' + environ['PATH_INFO']).encode()]
+";
+
+/// `SCRIPT_NAME` and `PATH_INFO` of a request for this path with these fields, or the status.
+fn mount(mut client: Client, path: &str, fields: &str) -> String {
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n{fields}\r\n"));
+    let response = client.receive();
+    match response.status {
+        200 => response.text().to_owned(),
+        refused => refused.to_string(),
+    }
+}
+
+#[test]
+fn a_proxy_says_where_the_application_is_mounted() {
+    let server = Server::start(&[], MOUNTED);
+    for (path, fields, expected) in [
+        ("/shop/cart", "", "|/shop/cart"),
+        ("/shop/cart", "SCRIPT_NAME: /shop\r\n", "/shop|/cart"),
+        ("/shop/cart", "Script_Name: /shop/\r\n", "/shop|/cart"),
+        ("/shop", "SCRIPT_NAME: /shop\r\n", "/shop|"),
+        ("/shopping", "SCRIPT_NAME: /shop\r\n", "500"),
+        ("/shop/cart", "SCRIPT_NAME: /forged\r\nSCRIPT_NAME: /shop\r\n", "/shop|/cart"),
+        ("/shop/cart", "SCRIPT-NAME: /shop\r\n", "|/shop/cart"),
+    ] {
+        assert_eq!(mount(server.connect(), path, fields), expected, "{path} {fields:?}");
+    }
+    server.wait_for("the request's path is not below SCRIPT_NAME");
+}
+
+#[test]
+fn a_stranger_does_not() {
+    let server = Server::start(&["--forwarded-allow-ips", "192.0.2.0/24"], MOUNTED);
+    let seen = mount(server.connect(), "/shop/cart", "SCRIPT_NAME: /shop\r\n");
+    assert_eq!(seen, "|/shop/cart");
+}
+
+#[test]
+fn the_environment_says_where_the_application_is_mounted() {
+    for launch in [
+        Launch::new(MOUNTED).env("SCRIPT_NAME", "/shop"),
+        Launch::new(MOUNTED).env("SCRIPT_NAME", "/else").args(&["--env", "SCRIPT_NAME=/shop"]),
+        Launch::new(MOUNTED).args(&["--preload", "--env", "SCRIPT_NAME=/shop/"]),
+    ] {
+        let server = launch.start();
+        assert_eq!(mount(server.connect(), "/shop/cart", ""), "/shop|/cart");
+        let proxys = mount(server.connect(), "/shop/cart", "SCRIPT_NAME: /shop/cart\r\n");
+        assert_eq!(proxys, "/shop/cart|");
+    }
+    let finished = Launch::new(MOUNTED).env("SCRIPT_NAME", "shop").args(&["--check-config"]).run();
+    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+    let expected = "invalid value for the environment variable SCRIPT_NAME: \"shop\"";
+    assert!(finished.stderr.contains(expected), "{}", finished.stderr);
 }

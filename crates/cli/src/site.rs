@@ -209,10 +209,30 @@ pub(crate) fn load_app(py: Python<'_>, settings: &Settings) -> Result<App, NoApp
     let spec: Spec = settings.wsgi_app.parse().map_err(|error| NoApp::Fault(chain(&error)))?;
     python::prepare_path(py, settings).map_err(|error| NoApp::Raised(error.to_string()))?;
     let environ = EnvironOptions::default()
+        .script_name(script_name()?)
         .server_software(SERVER_SOFTWARE)
         .multiprocess(settings.workers > 1)
         .multithread(settings.worker_class == WorkerClass::Gthread);
     Ok(App::load(py, &spec, environ)?)
+}
+
+/// Where the application is mounted: as under gunicorn the variable `SCRIPT_NAME`, from outside or from
+/// `raw_env`, which is there by now.
+fn script_name() -> Result<String, NoApp> {
+    let Some(value) = std::env::var_os("SCRIPT_NAME") else {
+        return Ok(String::new());
+    };
+    match value.into_string() {
+        Ok(path) if path.is_empty() || path.starts_with('/') => Ok(path),
+        Ok(other) => Err(other.into()),
+        Err(other) => Err(other),
+    }
+    .map_err(|value: OsString| {
+        NoApp::Fault(format!(
+            "invalid value for the environment variable SCRIPT_NAME: {value:?} (allowed: a path \
+             that begins with a slash, such as \"/shop\")"
+        ))
+    })
 }
 
 pub(crate) fn arbiter_options(settings: &Settings, launch: &Launch) -> Options {

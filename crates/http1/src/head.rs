@@ -21,6 +21,7 @@ pub struct RequestHead {
     framing: Framing,
     keep_alive: bool,
     method: Span,
+    peer_is_trusted: bool,
     scheme: Scheme,
     target: Span,
     version: Version,
@@ -48,6 +49,13 @@ impl RequestHead {
     /// [`Config::secure_scheme_headers`](crate::Config::secure_scheme_headers) by which fields.
     pub fn scheme(&self) -> Scheme {
         self.scheme
+    }
+
+    /// Whether the peer is one of
+    /// [`Config::forwarded_allow_ips`](crate::Config::forwarded_allow_ips): what it says about the
+    /// client, or about where the application is mounted, may be believed.
+    pub fn peer_is_trusted(&self) -> bool {
+        self.peer_is_trusted
     }
 
     /// The version that the peer follows; anything above HTTP/1.1 counts as that.
@@ -138,6 +146,7 @@ impl HeadReader {
             framing: verdict.framing,
             keep_alive: verdict.keep_alive,
             method: line.method,
+            peer_is_trusted: forwarded.is_some(),
             scheme: verdict.scheme,
             target: line.target,
             version: line.version,

@@ -405,16 +405,19 @@ fn only_trusted_peers_tell_the_scheme() {
     let config = Config::new()
         .forwarded_allow_ips("10.0.0.0/8".parse().unwrap())
         .secure_scheme_headers(SecureSchemeHeaders::from_iter([("X-Tls", "yes")]));
+    let (proxy, stranger) = (Peer::Ip([10, 1, 2, 3].into()), Peer::Ip([127, 0, 0, 1].into()));
     let ask = |peer, input: &str| {
         let mut http = Connection::new(config.clone().into(), peer);
         http.receive_data(input.as_bytes());
         match http.next_event() {
-            Ok(Event::Request(head)) => Ok(head.scheme()),
+            Ok(Event::Request(head)) => {
+                assert_eq!(head.peer_is_trusted(), peer != stranger);
+                Ok(head.scheme())
+            }
             Err(error) => Err(error),
             other => panic!("{other:?}"),
         }
     };
-    let (proxy, stranger) = (Peer::Ip([10, 1, 2, 3].into()), Peer::Ip([127, 0, 0, 1].into()));
     let secure = "GET / HTTP/1.1\r\nHost: a\r\nx-tls: yes\r\n\r\n";
     let unclear = "GET / HTTP/1.1\r\nHost: a\r\nX-Tls: yes\r\nX-Tls: no\r\n\r\n";
     assert_eq!(ask(proxy, secure), Ok(Scheme::Https));

@@ -110,6 +110,7 @@ impl Handler for WsgiHandler {
                 Some(Address::Tcp { host, port, .. }) => Local::Tcp { address: host, port: *port },
                 _ => Local::Unix,
             },
+            script_name: script_name(head),
             has_body: head.body() != Framing::None,
         };
         let mut variables = Variables::new(&self.logged);
@@ -177,6 +178,16 @@ impl Handler for WsgiHandler {
             }
         });
     }
+}
+
+/// Where the application is mounted, if a trusted proxy says so by gunicorn's field `SCRIPT_NAME`. The
+/// last one counts: a proxy that adds its own puts it behind the client's.
+fn script_name(head: &RequestHead) -> Option<&[u8]> {
+    if !head.peer_is_trusted() {
+        return None;
+    }
+    let fields = head.headers().filter(|(name, _)| name.eq_ignore_ascii_case(b"SCRIPT_NAME"));
+    fields.map(|(_, value)| value).last()
 }
 
 /// What the application does to its connection.

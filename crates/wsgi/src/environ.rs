@@ -25,8 +25,9 @@ use crate::target::Target;
 pub(crate) struct EnvironBuilder {
     base: Py<PyDict>,
     headers: HeaderCache,
-    /// The script name as it begins paths: empty, or a slash and more, without one at the end.
-    script_name: Vec<u8>,
+    /// `SCRIPT_NAME` of requests that bring none of their own.
+    default_script_name: Vec<u8>,
+    script_name: Variable,
     method: Variable,
     protocol: Variable,
     scheme: Variable,
@@ -54,9 +55,7 @@ impl EnvironBuilder {
         for placeholder in 0..PLACEHOLDERS {
             base.set_item(placeholder.to_string(), py.None())?;
         }
-        let script_name = options.script_name.trim_end_matches('/').as_bytes();
         base.set_item(intern!(py, "REMOTE_ADDR"), "")?;
-        base.set_item(intern!(py, "SCRIPT_NAME"), ffi::latin1(py, script_name)?)?;
         base.set_item(intern!(py, "SERVER_SOFTWARE"), &options.server_software)?;
         base.set_item(intern!(py, "wsgi.version"), (1, 0))?;
         base.set_item(intern!(py, "wsgi.errors"), errors)?;
@@ -69,7 +68,8 @@ impl EnvironBuilder {
         let variable = |name| Variable::new(&base, name);
         let builder = Self {
             headers: HeaderCache::new(),
-            script_name: script_name.to_vec(),
+            default_script_name: options.script_name.clone().into_bytes(),
+            script_name: variable(intern!(py, "SCRIPT_NAME"))?,
             method: variable(intern!(py, "REQUEST_METHOD"))?,
             protocol: variable(intern!(py, "SERVER_PROTOCOL"))?,
             scheme: variable(intern!(py, "wsgi.url_scheme"))?,
@@ -101,6 +101,7 @@ impl EnvironBuilder {
         self.method.set(&base, request.method.as_bytes())?;
         self.protocol.set(&base, request.version.as_bytes())?;
         self.scheme.set(&base, request.scheme.as_str().as_bytes())?;
+        self.set_mount(&base, request.script_name)?;
         self.set_target(&base, request.target)?;
         self.set_server(&base, &request)?;
         self.set_peer(&base, request.peer)?;
@@ -114,6 +115,19 @@ impl EnvironBuilder {
         Ok(environ)
     }
 
+    /// Must come before `set_target`, which takes the script name off the path.
+    fn set_mount(&mut self, base: &Bound<'_, PyDict>, script_name: Option<&[u8]>) -> PyResult<()> {
+        let mut script_name = script_name.unwrap_or(&self.default_script_name);
+        while let Some(shorter) = script_name.strip_suffix(b"/") {
+            script_name = shorter;
+        }
+        if self.script_name.bytes != script_name {
+            self.target = None;
+            self.script_name.set(base, script_name)?;
+        }
+        Ok(())
+    }
+
     fn set_target(&mut self, base: &Bound<'_, PyDict>, target: &[u8]) -> Result<(), Fault> {
         if self.target.as_deref() == Some(target) {
             return Ok(());
@@ -123,10 +137,11 @@ impl EnvironBuilder {
         let mut kept = self.target.take().unwrap_or_default();
         let parts = Target::parse(target);
         let path = parts.decoded_path();
+        let script_name = self.script_name.bytes.as_slice();
         let path_info = path
-            .strip_prefix(self.script_name.as_slice())
+            .strip_prefix(script_name)
             // gunicorn takes /apple for a path below /app.
-            .filter(|rest| rest.is_empty() || rest.starts_with(b"/") || self.script_name.is_empty())
+            .filter(|rest| rest.is_empty() || rest.starts_with(b"/") || script_name.is_empty())
             .ok_or(Fault::Violation(Violation::OutsideScriptName))?;
         base.set_item(intern!(py, "PATH_INFO"), ffi::latin1(py, path_info)?)?;
         base.set_item(intern!(py, "QUERY_STRING"), ffi::latin1(py, parts.query)?)?;

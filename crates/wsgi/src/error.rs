@@ -95,7 +95,8 @@ pub enum Violation {
     /// The application returned, or yielded a part of the body, without calling `start_response`.
     #[error("the application did not call start_response()")]
     NoStartResponse,
-    /// The path of the request is not below [`EnvironOptions::script_name`](crate::EnvironOptions).
+    /// The path of the request is not below [`Request::script_name`](crate::Request::script_name), or
+    /// that of the options.
     #[error("the request's path is not below SCRIPT_NAME")]
     OutsideScriptName,
 }

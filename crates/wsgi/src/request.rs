@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 ///     scheme: Scheme::Http,
 ///     peer: Some(([192, 0, 2, 7], 50_312).into()),
 ///     local: Local::Tcp { address: "192.0.2.1", port: 80 },
+///     script_name: None,
 ///     has_body: false,
 /// };
 /// assert_eq!(request.headers.clone().count(), 2);
@@ -40,6 +41,9 @@ pub struct Request<'a, H> {
     pub peer: Option<SocketAddr>,
     /// Where it arrived.
     pub local: Local<'a>,
+    /// `SCRIPT_NAME` of this request alone, as a proxy that is trusted tells it. `None`: that of
+    /// [`EnvironOptions::script_name`](crate::EnvironOptions::script_name).
+    pub script_name: Option<&'a [u8]>,
     /// Whether anything may come from [`Exchange::read_body`](crate::Exchange::read_body); without,
     /// `wsgi.input` is empty and costs nothing.
     pub has_body: bool,

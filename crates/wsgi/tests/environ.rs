@@ -230,6 +230,30 @@ fn the_script_name_is_taken_off_whole_segments() {
 }
 
 #[test]
+fn a_request_may_bring_its_own_script_name() {
+    let app = app_with(SHOW, EnvironOptions::default().script_name("/shop"));
+    let cases = [
+        (None, "/shop/x", ("'/shop'", "'/x'")),
+        (Some("/app"), "/app/x", ("'/app'", "'/x'")),
+        (Some("/app/x/"), "/app/x", ("'/app/x'", "''")),
+        (Some("/app"), "/app/x", ("'/app'", "'/x'")),
+        (Some(""), "/app/x", ("''", "'/app/x'")),
+        (None, "/shop/x", ("'/shop'", "'/x'")),
+    ];
+    for (script_name, target, (script, path)) in cases {
+        let script_name = script_name.map(str::as_bytes);
+        let request = Request { script_name, target: target.as_bytes(), ..get(&[]) };
+        assert_eq!(variable(&app, request.clone(), "SCRIPT_NAME"), script);
+        assert_eq!(variable(&app, request, "PATH_INFO"), path);
+    }
+    let (_, result) = app.call(
+        Request { script_name: Some(b"app"), target: b"/app", ..get(&[]) },
+        Memory::default(),
+    );
+    assert!(matches!(result.unwrap_err(), AppError::Protocol(Violation::OutsideScriptName)));
+}
+
+#[test]
 fn options_show() {
     let options = EnvironOptions::default()
         .server_software("gunicorn/27.0.1")

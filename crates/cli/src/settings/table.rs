@@ -530,7 +530,7 @@ pub static SETTINGS: &[Definition] = &[
         },
         show: |settings| settings.forwarded_allow_ips.to_string(),
         help: "Proxies whose word about the client's scheme counts: addresses, networks, *.",
-        doc: "Between commas, or in a list. Only from these the fields of `secure_scheme_headers` decide `wsgi.url_scheme`; a peer on a Unix socket always counts. `*` is everybody, and then a client can claim to have come by https.",
+        doc: "Between commas, or in a list. Only from these the fields of `secure_scheme_headers` decide `wsgi.url_scheme`; and only their field `SCRIPT_NAME` says where the application is mounted; a peer on a Unix socket always counts. `*` is everybody, and then a client can claim to have come by https.",
     },
     Definition {
         name: "secure_scheme_headers",
@@ -621,7 +621,7 @@ pub static SETTINGS: &[Definition] = &[
             list(&settings.raw_env.iter().map(join).collect::<Vec<_>>())
         },
         help: "Set an environment variable, NAME=VALUE. May be repeated.",
-        doc: "For the application: the variables are set before it is loaded, in `os.environ` and in the process.",
+        doc: "For the application: the variables are set before it is loaded, in `os.environ` and in the process. `SCRIPT_NAME`, from here or from the environment of the start, is the path below which the application is mounted, such as `/shop`.",
     },
     Definition {
         name: "daemon",

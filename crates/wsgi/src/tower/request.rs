@@ -117,6 +117,7 @@ pub(super) fn with<R>(
             Some((address, port)) => Local::Tcp { address, port: *port },
             None => Local::Unix,
         },
+        script_name: None,
         has_body,
     })
 }

@@ -187,6 +187,7 @@ pub(crate) fn get<'a>(headers: &'a [(&'a [u8], &'a [u8])]) -> Request<'a, Header
         scheme: Scheme::Http,
         peer: Some(([192, 0, 2, 7], 50_312).into()),
         local: Local::Tcp { address: "192.0.2.1", port: 8000 },
+        script_name: None,
         has_body: false,
     }
 }
