@@ -19,8 +19,8 @@
 //!
 //! So a reload from `m` settled workers to `n` has at most the greater of the two and the surge of
 //! `n`, and retirement at most those wanted and their surge. Who is needed does not wait for those
-//! who leave: after TTOU and TTIN, or when a reload to fewer workers is abandoned, there are both,
-//! for `graceful_timeout` and no longer.
+//! who leave: after TTOU and TTIN, after a reload that overtakes workers on their way, or when one to
+//! fewer workers is abandoned, there are both, for `graceful_timeout` and no longer.
 
 use super::child::{CLEAN_EXIT_DELAY, Child};
 use super::{Phase, Supervisor};

@@ -1,45 +1,69 @@
 //! Reloads: the new generation takes over while clients come and go.
 
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::server::{Server, answer, connect, text, wait_until};
+use crate::server::{PATIENCE, Server, answer, connect, text, wait_until};
 
 #[test]
 fn clients_do_not_notice_a_reload() {
-    let mut server = Server::start(4);
+    // Who still boots when the reload begins need not come, and whoever takes his place is needed
+    // at once: the number of processes is promised to those who have settled.
+    let mut server = Server::settled(4);
     let address = server.address();
     let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let clients = [(); 4].map(|()| {
-            scope.spawn(|| {
-                let mut answers = 0;
-                while !is_over.load(Ordering::Relaxed) {
-                    answer(connect(&address, b'p'));
-                    answers += 1;
-                }
-                answers
-            })
-        });
+    let clients = thread::scope(|scope| {
+        let clients = [(); 4].map(|()| scope.spawn(|| ask_until(&is_over, &address)));
         for _ in 0..2 {
             server.signal(Signal::SIGHUP);
             server.wait_for("Hang up: Master");
             server.wait_for("Reload completed.");
         }
         is_over.store(true, Ordering::Relaxed);
-        for client in clients {
-            assert!(client.join().unwrap() > 0);
-        }
+        clients.map(|client| client.join().unwrap())
     });
     server.signal(Signal::SIGTERM);
     let log = server.all_lines();
+    for answers in clients {
+        assert!(answers.unwrap() > 0);
+    }
     assert_eq!(log.iter().filter(|line| line.contains("Booting worker")).count(), 12);
     // One beyond the wanted number at the most.
-    assert!(!log.iter().any(|line| line.ends_with(" 6 workers")), "{log:#?}");
+    assert_eq!(server.most_workers(), Some(5));
     assert_eq!(server.code(), Some(0));
+}
+
+/// Asks, each time on a connection of its own, and counts the answers.
+///
+/// # Errors
+/// What happened to the first request that was not answered.
+fn ask_until(is_over: &AtomicBool, address: &str) -> Result<u32, String> {
+    let mut answers = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        ask_once(address).map_err(|lost| format!("after {answers} answers {lost}"))?;
+        answers += 1;
+    }
+    Ok(answers)
+}
+
+fn ask_once(address: &str) -> Result<(), String> {
+    let mut stream =
+        TcpStream::connect(address).map_err(|error| format!("no connection: {error}"))?;
+    let client = stream.local_addr().unwrap();
+    let mut answer = String::new();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = stream
+        .write_all(b"p")
+        .and_then(|()| stream.shutdown(Shutdown::Write))
+        .and_then(|()| stream.read_to_string(&mut answer));
+    match (told, answer.parse::<u32>()) {
+        (Ok(_), Ok(_)) => Ok(()),
+        (told, _) => Err(format!("{client} got {answer:?}, and then {told:?}")),
+    }
 }
 
 #[test]

@@ -27,7 +27,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it and waits until all workers are about to boot: who answers has.
+    /// Starts it and waits until all workers are about to boot: who answers has, and others may be
+    /// on their way still.
     pub(crate) fn start(workers: usize) -> Self {
         let mut server = Self::launch("127.0.0.1:0", workers, "good");
         server.wait_for("Listening at");
@@ -35,6 +36,15 @@ impl Server {
             server.wait_for("Booting worker");
         }
         server.wait_for(&format!("{workers} workers"));
+        server
+    }
+
+    /// Starts it and waits until the arbiter knows that all workers serve.
+    pub(crate) fn settled(workers: usize) -> Self {
+        let mut server = Self::start(workers);
+        for _ in 0..workers {
+            server.wait_for("child_ready of ");
+        }
         server
     }
 
@@ -115,7 +125,7 @@ impl Server {
                 match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                     Ok(line) => self.log.push(line),
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                        panic!("no line with {text:?} after {} in {:#?}", self.seen, self.log)
+                        panic!("no line with {text:?} after {} lines", self.seen)
                     }
                 }
             }
@@ -174,6 +184,15 @@ impl Server {
         &self.log
     }
 
+    /// The largest number of processes that the arbiter has told of, in what was logged so far.
+    pub(crate) fn most_workers(&self) -> Option<usize> {
+        let numbers = self.log.iter().filter_map(|line| {
+            let number = line.strip_suffix(" workers")?.rsplit_once(' ')?.1;
+            number.parse().ok()
+        });
+        numbers.max()
+    }
+
     pub(crate) fn code(&mut self) -> Option<i32> {
         self.status().code()
     }
@@ -189,6 +208,10 @@ impl Drop for Server {
         // Its workers notice and end.
         let _killed = self.child.kill();
         let _waited = self.child.wait();
+        if thread::panicking() {
+            self.log.extend(self.lines.try_iter());
+            eprintln!("--- the log:\n{}\n---", self.log.join("\n"));
+        }
     }
 }
 

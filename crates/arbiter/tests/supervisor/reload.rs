@@ -178,6 +178,24 @@ fn who_does_not_serve_yet_need_not_begin_to_when_a_new_one_does() {
 }
 
 #[test]
+fn who_is_needed_does_not_wait_for_those_who_never_served() {
+    let mut script = Script::new(plan(4, 0, 30));
+    script.ready(1);
+    script.signal(Signal::Hup);
+    script.event(Event::Reloaded(plan(4, 0, 30)));
+    script.expect(&["fork 1", "fork 2", "fork 3", "fork 4", "Reload", "fork 5"]);
+    script.ready(5);
+    // For a moment there are seven processes, two of which serve.
+    script.expect(&[
+        "StopGracefully 2",
+        "StopGracefully 3",
+        "StopGracefully 4",
+        "fork 6",
+        "fork 7",
+    ]);
+}
+
+#[test]
 fn who_boots_is_needed_if_the_reload_comes_to_nothing() {
     let mut script = Script::new(plan(2, 0, 30));
     script.signal(Signal::Hup);
