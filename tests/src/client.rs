@@ -53,6 +53,14 @@ impl Client {
         Ok(Self::new(Stream::Tcp(stream)))
     }
 
+    /// This end of the connection; `None` for a Unix socket.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self.stream.get_ref() {
+            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Unix(_) => None,
+        }
+    }
+
     /// Connects to a Unix socket.
     pub fn connect_unix(path: &Path) -> Self {
         let stream = UnixStream::connect(path).expect("the server accepts connections");
@@ -221,7 +229,8 @@ impl Client {
             if line.ends_with(b"\n") {
                 return Err(invalid("a line that ends with a bare LF"));
             }
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            let end = format!("the end, after {:?} of a line", String::from_utf8_lossy(&line));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, end));
         };
         String::from_utf8(line.to_vec()).map_err(invalid)
     }

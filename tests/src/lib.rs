@@ -40,6 +40,7 @@ mod memory;
 mod nginx;
 mod notice;
 mod output;
+mod peers;
 mod process;
 mod program;
 mod server;

@@ -1,14 +1,13 @@
 //! Clients that ask without pause and account for every request.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::client::{Client, Response};
+use crate::client::Client;
 use crate::server::Server;
 use crate::wait::DEADLINE;
 
@@ -51,14 +50,16 @@ pub struct Report {
 }
 
 /// A request without an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Lost {
-    /// The body of the answer before it on the same connection. Where bodies are pids, this is the
-    /// worker that owned the connection.
+    /// Requests that were answered before it on the same connection.
+    pub answered: u64,
+    /// The body of the last of these answers. Where bodies are pids, this worker had the connection
+    /// then; another may have it since.
     pub answered_before: Option<String>,
-    /// When its connection was opened.
-    pub connected: Instant,
+    /// The client's end of its connection; `None` when there was none.
+    pub client: Option<SocketAddr>,
     /// What was seen instead of an answer.
     pub seen: String,
 }
@@ -138,32 +139,32 @@ impl Drop for Load {
 impl Shared {
     fn ask(&self, address: SocketAddr, connections: Connections) {
         while !self.stopping.load(Ordering::Relaxed) {
-            let mut connection = Connection { connected: Instant::now(), answered_before: None };
             match Client::try_connect(address) {
-                Ok(client) => self.ask_on(client, connections, &mut connection),
-                Err(error) => self.lose(connection, format!("no connection: {error}")),
+                Ok(client) => self.ask_on(client, connections),
+                Err(error) => self.lose(Lost { seen: error.to_string(), ..Lost::default() }),
             }
         }
     }
 
     /// Asks until the connection ends, for whatever reason.
-    fn ask_on(&self, mut client: Client, connections: Connections, connection: &mut Connection) {
+    fn ask_on(&self, mut client: Client, connections: Connections) {
         let request: &[u8] = match connections {
             Connections::Close => b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
             Connections::KeepAlive => b"GET / HTTP/1.1\r\nHost: test\r\n\r\n",
         };
-        for round in 0.. {
-            if self.stopping.load(Ordering::Relaxed) {
-                return;
-            }
-            let sent = self.send(&mut client, request, round);
-            let answer: io::Result<Response> = sent.and_then(|()| client.try_receive());
+        // What there is to tell of the next request, should it be lost.
+        let mut next = Lost { client: client.local_addr(), ..Lost::default() };
+        while !self.stopping.load(Ordering::Relaxed) {
+            let answer = self.send(&mut client, request, next.answered).and_then(|()| {
+                client.try_receive().map_err(|error| format!("all was sent; then {error}"))
+            });
             match answer {
                 Ok(response) if response.status == 200 => {
                     let keeps = connections != Connections::Close;
                     let closes = response.closes();
                     let body = String::from_utf8_lossy(&response.body).into_owned();
-                    connection.answered_before = Some(body.clone());
+                    next.answered += 1;
+                    next.answered_before = Some(body.clone());
                     self.update(|report| {
                         *report.answered.entry(body).or_default() += 1;
                         report.closed += usize::from(keeps && closes);
@@ -172,29 +173,26 @@ impl Shared {
                         return;
                     }
                 }
-                Ok(response) => return self.lose(connection.clone(), format!("{response:?}")),
-                Err(error) => return self.lose(connection.clone(), error.to_string()),
+                Ok(response) => return self.lose(Lost { seen: format!("{response:?}"), ..next }),
+                Err(seen) => return self.lose(Lost { seen, ..next }),
             }
         }
     }
 
-    fn send(&self, client: &mut Client, request: &[u8], round: u64) -> io::Result<()> {
+    /// # Errors
+    /// How much was sent, and why no more.
+    fn send(&self, client: &mut Client, request: &[u8], round: u64) -> Result<(), String> {
         let (start, rest) = request.split_at(request.len() / 2);
         if !self.hesitant {
-            return client.try_send(request);
+            return client.try_send(request).map_err(|error| format!("nothing was sent: {error}"));
         }
-        client.try_send(start)?;
+        client.try_send(start).map_err(|error| format!("nothing was sent: {error}"))?;
         // Not always as long, so that whatever else happens meets it in every phase.
         thread::sleep(Duration::from_millis(round * 7 % 40));
-        client.try_send(rest)
+        client.try_send(rest).map_err(|error| format!("half a head was sent; then {error}"))
     }
 
-    fn lose(&self, connection: Connection, seen: String) {
-        let lost = Lost {
-            answered_before: connection.answered_before,
-            connected: connection.connected,
-            seen,
-        };
+    fn lose(&self, lost: Lost) {
         self.update(|report| report.lost.push(lost));
     }
 
@@ -202,11 +200,4 @@ impl Shared {
         change(&mut self.report.lock().unwrap());
         self.changed.notify_all();
     }
-}
-
-/// What is known of the connection on which a request may be lost.
-#[derive(Clone, Debug)]
-struct Connection {
-    connected: Instant,
-    answered_before: Option<String>,
 }

@@ -6,6 +6,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::wait::eventually;
+
 /// One process, told from a later one that got the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Process {
@@ -41,6 +43,22 @@ impl Process {
     /// Whether it still runs.
     pub fn is_alive(self) -> bool {
         Self::find(self.pid) == Some(self)
+    }
+
+    /// Stops all of its threads where they are, and returns when they stand still. Only SIGCONT and
+    /// SIGKILL have an effect from then on.
+    pub fn freeze(self) {
+        self.signal(Signal::SIGSTOP);
+        eventually("a standstill", || self.threads().all(|state| state == 'T').then_some(()));
+    }
+
+    /// The state of each thread, as a letter of `proc_pid_stat(5)`.
+    fn threads(self) -> impl Iterator<Item = char> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten();
+        threads.filter_map(|thread| {
+            let line = fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
+            line.rsplit_once(") ")?.1.chars().next()
+        })
     }
 
     /// Sends a signal, if it still runs.

@@ -3,7 +3,8 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long any single wait may last before its test fails.
+/// How long any single wait may last before its test fails. Shorter than the 30 s that `timeout` and
+/// `graceful_timeout` are by default, or a test could pass because one of them was awaited.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Asks again and again until there is an answer.

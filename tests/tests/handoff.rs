@@ -81,15 +81,14 @@ fn wait_for_end(worker: Process) {
     eventually("the worker's end", || (!worker.is_alive()).then_some(()));
 }
 
-/// New workers in the place of all that are there.
-fn reload(server: &Server) {
-    server.wait_for("Booting worker");
-    let old = server.workers();
+/// New workers in the place of all, when all are there.
+fn reload(server: &Server, count: usize) {
+    let old = server.wait_for_workers(count);
     server.signal(Signal::SIGHUP);
-    for worker in &old {
-        wait_for_end(*worker);
+    for worker in old {
+        wait_for_end(worker);
     }
-    server.wait_for_workers(old.len());
+    server.wait_for_workers(count);
 }
 
 /// A server with a single worker, so that it is known who has a connection.
@@ -122,7 +121,7 @@ fn a_reload_closes_nothing() {
         let server = Server::start(kind, APP);
         let regulars = Regulars::start(&server, 24);
         for _ in 0..2 {
-            reload(&server);
+            reload(&server, count(kind));
             regulars.wait_for_answers();
         }
         regulars.assert_content(&format!("{kind:?}"));
@@ -193,7 +192,7 @@ fn a_request_may_begin_with_one_worker_and_end_with_another() {
     // Whatever was there before has been read when this is answered.
     assert_eq!(pid_of(&mut idle), old);
 
-    reload(&server);
+    reload(&server, 1);
     let new = pid_of(&mut idle);
     assert_ne!(new, old);
     for client in [&mut first, &mut second] {
@@ -220,7 +219,7 @@ fn clients_of_a_unix_socket_move_as_well() {
         .send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
     assert_eq!(expectant.receive().status, 100);
     assert_eq!(pid_of(idle), old);
-    reload(&server);
+    reload(&server, 1);
     let new = pid_of(idle);
     assert_ne!(new, old);
     half.send("st: test\r\n\r\n");
