@@ -3,6 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
+use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -69,7 +70,7 @@ impl<'a, 'py> Sequence<'a, 'py> {
             Self::List(list) => list.get_item(index),
             Self::Tuple(tuple) => tuple.get_item(index),
         };
-        Ok(item?.cast_into::<PyBytes>()?)
+        item?.cast_into::<PyBytes>().map_err(|error| not_bytes(&error.into_inner()))
     }
 }
 
@@ -87,9 +88,9 @@ impl<E: Exchange> Call<Slot<E>> {
                 return self.with(py, Response::finish);
             }
         }
-        for item in iterable.try_iter()? {
+        for item in iterable.try_iter().map_err(|error| not_iterable(iterable, error))? {
             let item = item?;
-            let piece = item.cast::<PyBytes>().map_err(PyErr::from)?;
+            let piece = item.cast::<PyBytes>().map_err(|_| not_bytes(&item))?;
             if piece.as_bytes().is_empty() {
                 continue;
             }
@@ -200,6 +201,27 @@ fn send_file(
         }
     }
     Ok(true)
+}
+
+/// What an application may forget: to return anything, or to encode a page. No frame of Python is to
+/// blame, so the message has to tell.
+fn not_iterable(returned: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    let py = returned.py();
+    // The object's own `__iter__` speaks for itself.
+    if error.traceback(py).is_some() || !error.is_instance_of::<PyTypeError>(py) {
+        return error;
+    }
+    let kind = type_name(returned);
+    PyTypeError::new_err(format!("the application must return an iterable of bytes, not {kind}"))
+}
+
+fn not_bytes(piece: &Bound<'_, PyAny>) -> PyErr {
+    let kind = type_name(piece);
+    PyTypeError::new_err(format!("the response's body must be made of bytes, not of {kind}"))
+}
+
+fn type_name(object: &Bound<'_, PyAny>) -> String {
+    object.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string())
 }
 
 fn is_passing(error: &io::Error) -> bool {

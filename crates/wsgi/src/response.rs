@@ -3,6 +3,7 @@
 use std::io;
 
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use crate::Violation;
 use crate::exchange::Exchange;
@@ -58,7 +59,7 @@ impl Response {
     pub(crate) fn start(
         &mut self,
         status: &Bound<'_, PyAny>,
-        headers: &Bound<'_, PyAny>,
+        headers: &Bound<'_, PyList>,
     ) -> Result<(), HeadError> {
         self.phase = Phase::Waiting;
         self.head.fill(status, headers)?;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use pyo3::PyErr;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString, PyTuple};
+use pyo3::types::{PyList, PyString};
 use thiserror::Error;
 
 use crate::ffi;
@@ -48,27 +48,27 @@ impl HeadBuffer {
     pub(crate) fn fill(
         &mut self,
         status: &Bound<'_, PyAny>,
-        headers: &Bound<'_, PyAny>,
+        headers: &Bound<'_, PyList>,
     ) -> Result<(), HeadError> {
         self.text.clear();
         self.fields.clear();
         self.content_length = None;
-        let status = status.cast::<PyString>().map_err(|_| HeadError::StatusType)?;
-        let status = ffi::latin1_bytes(status).ok().flatten().ok_or(HeadError::Status)?;
-        self.set_status(status)?;
-        let headers = headers.cast::<PyList>().map_err(|_| HeadError::HeadersType)?;
+        let text = status.cast::<PyString>().map_err(|_| HeadError::StatusType(shown(status)))?;
+        latin1(text)
+            .and_then(|text| self.set_status(text))
+            .ok_or_else(|| HeadError::Status(shown(status)))?;
         for field in headers.iter() {
-            let field = field.cast::<PyTuple>().map_err(|_| HeadError::FieldType)?;
-            let (Ok(name), Ok(value), 2) =
-                (field.get_borrowed_item(0), field.get_borrowed_item(1), field.len())
-            else {
-                return Err(HeadError::FieldType);
-            };
-            let name = name.cast::<PyString>().map_err(|_| HeadError::FieldType)?;
-            let value = value.cast::<PyString>().map_err(|_| HeadError::FieldType)?;
-            let name = ffi::latin1_bytes(&name).ok().flatten().ok_or(HeadError::Name)?;
-            let value = ffi::latin1_bytes(&value).ok().flatten().ok_or(HeadError::Value)?;
-            self.push_field(name, value)?;
+            let (name, value) = pair(&field).ok_or_else(|| HeadError::FieldType(shown(&field)))?;
+            let token = latin1(&name)
+                .filter(|name| is_token(name))
+                .ok_or_else(|| HeadError::Name(shown(&name)))?;
+            // A value may be a secret: the name has to do.
+            let content = latin1(&value)
+                .map(trim_white_space)
+                .filter(|value| is_field_value(value))
+                .ok_or_else(|| HeadError::Value(shown(&name)))?;
+            self.push_field(token, content)
+                .ok_or_else(|| HeadError::ContentLength(shown(&value)))?;
         }
         Ok(())
     }
@@ -108,91 +108,125 @@ impl HeadBuffer {
         show(&ResponseHead { status: self.status, reason, headers, length })
     }
 
-    /// `NNN` or `NNN reason` (RFC 9112 §4); gunicorn, too, takes the first form.
-    fn set_status(&mut self, status: &[u8]) -> Result<(), HeadError> {
-        let (digits, reason) = status.split_first_chunk::<3>().ok_or(HeadError::Status)?;
+    /// `NNN` or `NNN reason` (RFC 9112 §4); gunicorn, too, takes the first form. `None` for others.
+    fn set_status(&mut self, status: &[u8]) -> Option<()> {
+        let (digits, reason) = status.split_first_chunk::<3>()?;
         let mut code = 0;
         for digit in digits {
             if !digit.is_ascii_digit() {
-                return Err(HeadError::Status);
+                return None;
             }
             code = code * 10 + u16::from(digit - b'0');
         }
         let reason = match reason {
             [] => reason,
             [b' ', reason @ ..] => reason,
-            _ => return Err(HeadError::Status),
+            _ => return None,
         };
         if code < 100 || !is_field_value(reason) {
-            return Err(HeadError::Status);
+            return None;
         }
         self.status = code;
         self.reason = reason.len();
         self.text.extend_from_slice(reason);
-        Ok(())
+        Some(())
     }
 
-    fn push_field(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadError> {
-        if !is_token(name) {
-            return Err(HeadError::Name);
-        }
-        let value = trim_white_space(value);
-        if !is_field_value(value) {
-            return Err(HeadError::Value);
-        }
+    /// `None` for a `Content-Length` that is no number, or another one than before.
+    fn push_field(&mut self, name: &[u8], value: &[u8]) -> Option<()> {
         if name.eq_ignore_ascii_case(b"Content-Length") {
-            let length = parse_content_length(value).ok_or(HeadError::ContentLength)?;
+            let length = parse_content_length(value)?;
             // Twice the same is one too many on the wire (RFC 9110 §8.6), but does no harm here.
             match self.content_length.replace(length) {
                 None => {}
-                Some(earlier) if earlier == length => return Ok(()),
-                Some(_) => return Err(HeadError::ContentLength),
+                Some(earlier) if earlier == length => return Some(()),
+                Some(_) => return None,
             }
             // These have no body and must not announce one (RFC 9110 §8.6).
             if matches!(self.status, 100..=199 | 204) {
-                return Ok(());
+                return Some(());
             }
         } else if let Some(index) = hop_by_hop(name) {
             warn_once(index);
-            return Ok(());
+            return Some(());
         }
         self.text.extend_from_slice(name);
         self.text.extend_from_slice(value);
         self.fields.push((name.len(), value.len()));
-        Ok(())
+        Some(())
     }
 }
 
-/// What is wrong with the arguments of `start_response`.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+/// What is wrong with the arguments of `start_response`: frameworks pass on what they were given, so
+/// that the traceback alone does not tell which field it was.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(crate) enum HeadError {
-    #[error("Content-Length must be one number of bytes")]
-    ContentLength,
-    #[error("each header must be a tuple of two str")]
-    FieldType,
-    #[error("headers must be a list")]
-    HeadersType,
-    #[error("a header name must be a token (RFC 9110, section 5.6.2)")]
-    Name,
-    #[error("status must be three digits, a space and a reason, without control characters")]
-    Status,
-    #[error("status must be a str")]
-    StatusType,
-    #[error("a header value must be latin-1 without control characters")]
-    Value,
+    #[error("Content-Length must be one number of bytes, and this one is {0}")]
+    ContentLength(String),
+    #[error("each header must be a tuple of two str, and this one is {0}")]
+    FieldType(String),
+    #[error("headers must be a list, not {0}")]
+    HeadersType(String),
+    #[error("a header name must be a token (RFC 9110, section 5.6.2), and this one is {0}")]
+    Name(String),
+    #[error(
+        "status must be three digits, a space and a reason, without control characters, not {0}"
+    )]
+    Status(String),
+    #[error("status must be a str, not {0}")]
+    StatusType(String),
+    #[error("the value of header {0} must be latin-1 without control characters")]
+    Value(String),
 }
 
 impl From<HeadError> for PyErr {
     fn from(error: HeadError) -> Self {
+        let text = error.to_string();
         match error {
-            HeadError::FieldType | HeadError::HeadersType | HeadError::StatusType => {
-                PyTypeError::new_err(error.to_string())
+            HeadError::FieldType(_) | HeadError::HeadersType(_) | HeadError::StatusType(_) => {
+                PyTypeError::new_err(text)
             }
-            HeadError::ContentLength | HeadError::Name | HeadError::Status | HeadError::Value => {
-                PyValueError::new_err(error.to_string())
-            }
+            HeadError::ContentLength(_)
+            | HeadError::Name(_)
+            | HeadError::Status(_)
+            | HeadError::Value(_) => PyValueError::new_err(text),
         }
     }
+}
+
+/// The header fields as a list, which PEP 3333 wants. As with gunicorn any other iterable will do:
+/// middleware passes on tuples and `items()`.
+pub(crate) fn header_list<'py>(headers: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+    if let Ok(list) = headers.cast::<PyList>() {
+        return Ok(list.clone());
+    }
+    let fields = headers.try_iter().map_err(|_| HeadError::HeadersType(shown(headers)))?;
+    PyList::new(headers.py(), fields.collect::<PyResult<Vec<_>>>()?)
+}
+
+/// Name and value of a field: a tuple, or a list as gunicorn takes it, too.
+fn pair<'py>(field: &Bound<'py, PyAny>) -> Option<(Bound<'py, PyString>, Bound<'py, PyString>)> {
+    match field.cast::<PyList>() {
+        Ok(list) => list.to_tuple().extract().ok(),
+        Err(_) => field.extract().ok(),
+    }
+}
+
+fn latin1<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
+    ffi::latin1_bytes(text).ok().flatten()
+}
+
+/// What Python shows of an object, as far as it fits a line of the log.
+fn shown(object: &Bound<'_, PyAny>) -> String {
+    let Ok(repr) = object.repr() else {
+        return "an object that cannot be shown".to_owned();
+    };
+    let mut text = repr.to_string_lossy().into_owned();
+    if let Some((end, _)) = text.char_indices().nth(SHOWN_LIMIT) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// A token (RFC 9110 §5.6.2).
@@ -243,6 +277,8 @@ fn warn_once(index: usize) {
 }
 
 const INLINE_FIELDS: usize = 24;
+/// The most of an object that an error shows, in characters.
+const SHOWN_LIMIT: usize = 100;
 
 /// The fields that concern one connection only: those of RFC 9110 §7.6.1 and, as in gunicorn, of
 /// RFC 2616 §13.5.1. Eight, one for each bit of `WARNED`.

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTraceback, PyTuple};
 
 use crate::call::{AnyCall, send_piece};
+use crate::response_head::header_list;
 
 /// The object whose bound method is handed to the application: CPython calls a bound method of a
 /// native class without packing the arguments into a tuple, a class with `__call__` only with.
@@ -32,6 +33,8 @@ impl StartResponse {
             Some(exc_info) => exc_info.is_truthy()?,
             None => false,
         };
+        // Before anything is lent, as code of the application may run.
+        let headers = &header_list(headers)?;
         let started = self.call.response.lend(|response| {
             if response.is_sent() && replace {
                 None

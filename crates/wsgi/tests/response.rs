@@ -106,8 +106,10 @@ fn bad_arguments_of_start_response_raise_and_make_a_500() {
         ("'200 O\\r\\nK', []", "ValueError"),
         ("'200 \\u20ac', []", "ValueError"),
         ("'200 OK', None", "TypeError"),
-        ("'200 OK', (('A', 'b'),)", "TypeError"),
-        ("'200 OK', [['A', 'b']]", "TypeError"),
+        ("'200 OK', {'A': 'b'}", "TypeError"),
+        ("'200 OK', 'A: b'", "TypeError"),
+        ("'200 OK', [['A']]", "TypeError"),
+        ("'200 OK', [{'A': 'b'}]", "TypeError"),
         ("'200 OK', [('A',)]", "TypeError"),
         ("'200 OK', [('A', 'b', 'c')]", "TypeError"),
         ("'200 OK', [('A', b'b')]", "TypeError"),
@@ -133,6 +135,55 @@ fn bad_arguments_of_start_response_raise_and_make_a_500() {
         assert!(matches!(error, AppError::BeforeHead(_)), "{arguments}: {error:?}");
         let traceback = error.traceback().unwrap();
         assert!(traceback.contains(&format!("\n{exception}: ")), "{arguments}: {traceback}");
+    }
+}
+
+/// PEP 3333 wants a list of tuples, but what gunicorn serves is served here, too.
+#[test]
+fn headers_may_be_any_iterable_of_pairs() {
+    for headers in [
+        "(('A', 'b'), ('C', 'd'))",
+        "[['A', 'b'], ['C', 'd']]",
+        "{'A': 'b', 'C': 'd'}.items()",
+        "(pair for pair in [('A', 'b'), ['C', 'd']])",
+    ] {
+        let (memory, result) = run(&format!("start_response('200 OK', {headers})\nreturn [b'x']"));
+        result.unwrap();
+        assert_eq!(self::headers(&memory), [("A", "b"), ("C", "d")], "{headers}");
+    }
+    let (_, result) = run("start_response('200 OK', (1 // 0 for _ in 'x'))\nreturn []");
+    assert!(result.unwrap_err().traceback().unwrap().contains("ZeroDivisionError"));
+}
+
+/// Frameworks pass on what they were given: the traceback does not show which field was wrong.
+#[test]
+fn errors_say_what_is_wrong() {
+    let long = format!("'200 OK', '{}'", "x".repeat(1000));
+    for (arguments, expected) in [
+        ("'OK 200', []", "without control characters, not 'OK 200'"),
+        ("200, []", "TypeError: status must be a str, not 200"),
+        ("'200 OK', None", "TypeError: headers must be a list, not None"),
+        ("'200 OK', [(b'A', 'b')]", "a tuple of two str, and this one is (b'A', 'b')"),
+        ("'200 OK', [('A b', 'c')]", "(RFC 9110, section 5.6.2), and this one is 'A b'"),
+        ("'200 OK', [('A', 'b'), ('C', 'secret\\n')]", "ValueError: the value of header 'C' must"),
+        ("'200 OK', [('Content-Length', '1.0')]", "number of bytes, and this one is '1.0'"),
+        (&long, "and this one is 'x'"),
+    ] {
+        let (_, result) = run(&format!("start_response({arguments})\nreturn []"));
+        let traceback = result.unwrap_err().traceback().unwrap();
+        let message = traceback.trim_end().lines().last().unwrap();
+        assert!(message.contains(expected), "{arguments}: {message}");
+        assert!(!message.contains("secret") && message.chars().count() < 250, "{message}");
+    }
+    for (returned, expected) in [
+        ("None", "TypeError: the application must return an iterable of bytes, not NoneType"),
+        ("['text']", "TypeError: the response's body must be made of bytes, not of str"),
+        ("iter(['text'])", "TypeError: the response's body must be made of bytes, not of str"),
+        ("b'text'", "TypeError: the response's body must be made of bytes, not of int"),
+    ] {
+        let (_, result) = run(&format!("start_response('200 OK', [])\nreturn {returned}"));
+        let traceback = result.unwrap_err().traceback().unwrap();
+        assert_eq!(traceback.trim_end(), expected, "{returned}");
     }
 }
 
