@@ -34,6 +34,22 @@ fn the_default_config_file_is_read() {
 }
 
 #[test]
+fn a_config_file_knows_where_it_is() {
+    let config = "import os\nchdir = os.path.dirname(__file__)\nwsgi_app = 'app:app'\n";
+    for launch in [
+        Launch::new("raise SystemExit('the wrong application')")
+            .file("inner/app.py", APP)
+            .file("inner/conf.py", config)
+            .args(&["--config", "inner/conf.py"]),
+        Launch::new(APP).file("conf.py", config).args(&["--config", "conf.py"]),
+        Launch::new(APP).file("gunicorn.conf.py", config),
+    ] {
+        let server = launch.app(None).start();
+        assert_eq!(server.get("/").status, 200);
+    }
+}
+
+#[test]
 fn the_command_line_wins_over_the_config_file() {
     let server = Launch::new(APP)
         .file("conf/other.py", "workers = 2\nloglevel = 'error'\nbind = '256.0.0.0:1'\n")

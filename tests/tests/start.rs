@@ -80,6 +80,17 @@ fn the_pid_file_of_another_server_refuses_the_start() {
     assert!(!path.exists());
 }
 
+/// As root, the file that replaces it would be the end of `/dev/null`. Here only of a link to it.
+#[test]
+fn a_device_is_no_pid_file() {
+    let launch = Launch::new(HELLO).args(&["--pid", "null"]);
+    std::os::unix::fs::symlink("/dev/null", launch.directory().join("null")).unwrap();
+    let finished = launch.run();
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    let expected = "/null': it is no regular file";
+    assert!(finished.stderr.contains(expected), "{finished:?}");
+}
+
 /// What would refuse a start refuses a reload, and the server serves on.
 #[test]
 fn a_reload_that_meets_an_obstacle_changes_nothing() {

@@ -86,6 +86,7 @@ impl Pidfiles {
         let write = |path: &Path| {
             let failed = |source| PidfileError::Write { path: path.to_owned(), source };
             let resolved = resolve(path).map_err(failed)?;
+            refuse_special(&resolved).map_err(failed)?;
             match holder(&resolved).map_err(failed)?.filter(is_foreign) {
                 Some(pid) => {
                     return Err(PidfileError::AlreadyRunning { pid, path: path.to_owned() });
@@ -148,6 +149,18 @@ fn second(path: &Path) -> PathBuf {
 fn resolve(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     Ok(std::path::absolute(path)?.parent().unwrap_or(Path::new("/")).canonicalize()?.join(name))
+}
+
+/// Writing puts a new file in the place of the old one: `/dev/null` would be a device no longer. And
+/// whoever opens a FIFO waits.
+fn refuse_special(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(there) if !there.is_file() && !there.is_dir() => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+        }
+        // A directory, or what cannot be looked at, is told of by whoever reads it.
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// The process that the file names, if it lives. It may be another user's.

@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 
 use lexopt::{Arg, Parser};
 
-use crate::settings::{Layer, NOT_YET, Origin, Raw, SETTINGS, Takes};
+use crate::settings::{Layer, NEEDLESS, NOT_YET, Origin, Raw, SETTINGS, Takes};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -175,11 +175,9 @@ fn options() -> impl Iterator<Item = CommandOption> {
     let own = own.map(|(flags, means)| (flags, Takes::Nothing, means));
     let settings = SETTINGS.iter().map(|row| (row.flags, row.takes, Means::Setting(row.name)));
     let not_yet = NOT_YET.iter().map(|row| (row.flags, row.takes, Means::Setting(row.name)));
-    own.into_iter().chain(settings).chain(not_yet).map(|(flags, takes, means)| CommandOption {
-        flags,
-        takes,
-        means,
-    })
+    let needless = NEEDLESS.iter().map(|row| (row.flags, row.takes, Means::Setting(row.name)));
+    let all = own.into_iter().chain(settings).chain(not_yet).chain(needless);
+    all.map(|(flags, takes, means)| CommandOption { flags, takes, means })
 }
 
 fn spellings() -> impl Iterator<Item = (&'static str, CommandOption)> {

@@ -131,9 +131,12 @@ fn settings_of(
     }
     for row in NOT_YET {
         if let Some(value) = globals.get_item(row.name)? {
-            let default = literal(py, row.default)?;
-            // gunicorn's default asks for nothing; `None` and a default are the same to it.
-            if !value.is_none() && !value.eq(default)? {
+            // `None` and a default are the same to gunicorn.
+            let mut is_harmless = value.is_none();
+            for harmless in [row.default].into_iter().chain(row.synonym) {
+                is_harmless |= value.eq(literal(py, harmless)?)?;
+            }
+            if !is_harmless {
                 return Ok(Err(SettingError::NotSupported { setting: row.name, origin }));
             }
         }
@@ -191,6 +194,7 @@ fn literal<'py>(py: Python<'py>, source: &str) -> PyResult<Bound<'py, PyAny>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::NEEDLESS;
 
     fn with_python<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
         crate::embed::initialize(&["rgunicorn".into()]).unwrap();
@@ -233,10 +237,14 @@ mod tests {
     }
 
     #[test]
-    fn gunicorns_defaults_are_harmless() {
-        let lines = NOT_YET.iter().map(|row| format!("{} = {}", row.name, row.default));
-        let source = lines.collect::<Vec<_>>().join("\n");
-        assert_eq!(loaded(&source).unwrap(), [""; 0]);
+    fn gunicorns_defaults_are_harmless_and_so_is_what_is_needless() {
+        for row in NOT_YET {
+            for harmless in [row.default].into_iter().chain(row.synonym) {
+                assert_eq!(loaded(&format!("{} = {harmless}", row.name)).unwrap(), [""; 0]);
+            }
+        }
+        let needless = NEEDLESS.iter().map(|row| format!("{} = 'anything'", row.name));
+        assert_eq!(loaded(&needless.collect::<Vec<_>>().join("\n")).unwrap(), [""; 0]);
     }
 
     #[test]

@@ -152,6 +152,7 @@ fn read(launch: &Launch, lines: [Layer; 2]) -> Result<Loaded, Failure> {
     let mut warnings = Vec::new();
     let mut layers = vec![Layer::from_environment(env::var_os)];
     if let Some(location) = said.config.or_else(default_config) {
+        let location = in_launch_directory(launch, location);
         warnings.extend(extension_warning(&location));
         layers.push(config_layer(launch, &location)?);
     }
@@ -177,6 +178,18 @@ fn config_layer(launch: &Launch, location: &ConfigLocation) -> Result<Layer, Fai
 fn default_config() -> Option<ConfigLocation> {
     let path = Path::new("./gunicorn.conf.py");
     path.exists().then(|| ConfigLocation::File(path.to_owned()))
+}
+
+/// As under gunicorn, `__file__` is absolute: a config file asks it for its own directory. And who
+/// reads an error in the log need not know where the server was started.
+fn in_launch_directory(launch: &Launch, location: ConfigLocation) -> ConfigLocation {
+    match location {
+        // `components` drops the dot of `./gunicorn.conf.py`.
+        ConfigLocation::File(path) => {
+            ConfigLocation::File(launch.directory.join(path).components().collect())
+        }
+        ConfigLocation::Module(_) => location,
+    }
 }
 
 fn extension_warning(location: &ConfigLocation) -> Option<String> {

@@ -94,16 +94,19 @@ fn the_way_from_arguments_to_settings() {
     // A reload that fails leaves the process where it was.
     fs::write(&config, "workers = 0\n").unwrap();
     let failure = serve(&launch).unwrap_err();
+    let path = config.display();
     assert_eq!(
         failure.message,
-        "\nError: invalid value for workers from ./gunicorn.conf.py: 0 \
-         (allowed: a whole number from 1 to 512)"
+        format!(
+            "\nError: invalid value for workers from {path}: 0 \
+             (allowed: a whole number from 1 to 512)"
+        )
     );
     assert_eq!(std::env::current_dir().unwrap(), root.join("app"));
     fs::write(&config, "import nothing_of_this_name\n").unwrap();
     let failure = serve(&launch).unwrap_err();
-    let start = "Failed to read config file: ./gunicorn.conf.py\nTraceback (most recent call last)";
-    assert!(failure.message.starts_with(start), "{failure}");
+    let start = format!("Failed to read config file: {path}\nTraceback (most recent call last)");
+    assert!(failure.message.starts_with(&start), "{failure}");
 
     // A named file replaces the default one; a strange name is worth a warning.
     fs::write(root.join("other.conf"), "workers = 7\n").unwrap();
@@ -113,8 +116,12 @@ fn the_way_from_arguments_to_settings() {
     assert_eq!(loaded.settings.config, Some(location));
     assert_eq!(
         loaded.warnings,
-        ["the config file 'other.conf' is executed as Python, but is not called .py"]
+        [format!(
+            "the config file '{}' is executed as Python, but is not called .py",
+            root.join("other.conf").display()
+        )]
     );
     let failure = serve(&launched(&root, &["a:b", "-c", "none.py"])).unwrap_err();
-    assert_eq!(failure.message, "\nError: 'none.py' doesn't exist");
+    let missing = root.join("none.py");
+    assert_eq!(failure.message, format!("\nError: '{}' doesn't exist", missing.display()));
 }

@@ -161,9 +161,9 @@ impl Response {
         }
     }
 
-    /// Informational responses, 204 and 304 end with their head (RFC 9110 §6.4.1).
+    /// 204 and 304 end with their head (RFC 9110 §6.4.1).
     fn forbids_body(&self) -> bool {
-        matches!(self.head.status(), 100..=199 | 204 | 304)
+        matches!(self.head.status(), 204 | 304)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::ffi;
 /// connection is the server's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseHead<'a> {
-    /// The status code, 100 to 999.
+    /// The status code, 200 to 999.
     pub status: u16,
     /// The reason phrase; may be empty.
     pub reason: &'a [u8],
@@ -123,7 +123,8 @@ impl HeadBuffer {
             [b' ', reason @ ..] => reason,
             _ => return None,
         };
-        if code < 100 || !is_field_value(reason) {
+        // Informational responses are never the answer (RFC 9110 §15.2).
+        if code < 200 || !is_field_value(reason) {
             return None;
         }
         self.status = code;
@@ -142,8 +143,8 @@ impl HeadBuffer {
                 Some(earlier) if earlier == length => return Some(()),
                 Some(_) => return None,
             }
-            // These have no body and must not announce one (RFC 9110 §8.6).
-            if matches!(self.status, 100..=199 | 204) {
+            // It has no body and must not announce one (RFC 9110 §8.6).
+            if self.status == 204 {
                 return Some(());
             }
         } else if let Some(index) = hop_by_hop(name) {
@@ -170,7 +171,8 @@ pub(crate) enum HeadError {
     #[error("a header name must be a token (RFC 9110, section 5.6.2), and this one is {0}")]
     Name(String),
     #[error(
-        "status must be three digits, a space and a reason, without control characters, not {0}"
+        "status must be a number from 200 to 999, a space and a reason, without control characters, \
+         not {0}"
     )]
     Status(String),
     #[error("status must be a str, not {0}")]

@@ -102,6 +102,7 @@ fn bad_arguments_of_start_response_raise_and_make_a_500() {
         ("'20', []", "ValueError"),
         ("'2000 OK', []", "ValueError"),
         ("'099 OK', []", "ValueError"),
+        ("'100 Continue', []", "ValueError"),
         ("'+20 OK', []", "ValueError"),
         ("'200 O\\r\\nK', []", "ValueError"),
         ("'200 \\u20ac', []", "ValueError"),

@@ -66,6 +66,23 @@ pub struct NotYet {
     pub takes: Takes,
     /// gunicorn's default as a Python literal: a config file that says just this asks for nothing.
     pub default: &'static str,
+    /// Another value that comes to the same.
+    pub synonym: Option<&'static str>,
+}
+
+/// A setting or flag of gunicorn's that asks for what is the case here anyway, whatever its value: it
+/// is taken, and changes nothing.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Needless {
+    /// The name in a config file.
+    pub name: &'static str,
+    /// Spellings on the command line.
+    pub flags: &'static [&'static str],
+    /// What follows the flag.
+    pub takes: Takes,
+    /// What is the case, for the reference.
+    pub reason: &'static str,
 }
 
 /// What follows a flag on the command line.

@@ -2,7 +2,8 @@
 //!
 //! Each setting is one row of a table ([`Definition`]). The sources become [`Layer`]s of [`Raw`]
 //! values, and [`Settings::resolve`] lays them over the defaults. What gunicorn knows and this
-//! server does not is a table too ([`NotYet`]), so that it can be refused by name.
+//! server does not is a table too ([`NotYet`]), so that it can be refused by name, and so is what
+//! needs nothing to be done ([`Needless`]).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -26,13 +27,13 @@ mod resolve;
 mod table;
 mod value;
 
-pub use def::{Definition, Environment, NotYet, Rejection, Section, Takes};
+pub use def::{Definition, Environment, Needless, NotYet, Rejection, Section, Takes};
 pub use error::SettingError;
 pub use forwarded::ForwardedAllowIps;
 pub(crate) use help::USAGE;
 pub use help::help;
 pub use listing::listing;
-pub use not_yet::{HOOKS, NOT_YET};
+pub use not_yet::{HOOKS, NEEDLESS, NOT_YET};
 pub use raw::{Layer, Origin, Raw};
 pub use reference::reference;
 pub use table::SETTINGS;

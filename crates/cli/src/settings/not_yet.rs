@@ -1,6 +1,7 @@
-//! What gunicorn 27 knows and this server does not: refused by name, never ignored.
+//! What gunicorn 27 knows and this server does not: refused by name, never ignored. What it does not
+//! need is taken.
 
-use super::{NotYet, Takes};
+use super::{Needless, NotYet, Takes};
 
 /// gunicorn's other settings, in alphabetical order.
 pub static NOT_YET: &[NotYet] = &[
@@ -19,7 +20,6 @@ pub static NOT_YET: &[NotYet] = &[
     row("certfile", &["--certfile"], Takes::One("FILE"), "None"),
     row("ciphers", &["--ciphers"], Takes::One("STRING"), "None"),
     row("control_socket", &["--control-socket"], Takes::One("PATH"), "None"),
-    row("control_socket_disable", &["--no-control-socket"], Takes::Nothing, "False"),
     row("control_socket_mode", &["--control-socket-mode"], Takes::One("INT"), "384"),
     row("dirty_apps", &["--dirty-app"], Takes::Many("STRING"), "[]"),
     row("dirty_graceful_timeout", &["--dirty-graceful-timeout"], Takes::One("INT"), "30"),
@@ -57,7 +57,6 @@ pub static NOT_YET: &[NotYet] = &[
         Takes::One("INT"),
         "65536",
     ),
-    row("http_parser", &["--http-parser"], Takes::One("STRING"), "'auto'"),
     row("http_protocols", &["--http-protocols"], Takes::One("STRING"), "'h1'"),
     row("keyfile", &["--keyfile"], Takes::One("FILE"), "None"),
     row("logconfig", &["--log-config"], Takes::One("FILE"), "None"),
@@ -80,13 +79,13 @@ pub static NOT_YET: &[NotYet] = &[
     ),
     row("protocol", &["--protocol"], Takes::One("STRING"), "'http'"),
     row("proxy_allow_ips", &["--proxy-allow-from"], Takes::One("STRING"), "'127.0.0.1,::1'"),
-    row("proxy_protocol", &["--proxy-protocol"], Takes::Maybe, "'off'"),
+    row("proxy_protocol", &["--proxy-protocol"], Takes::Maybe, "'off'").or("False"),
     row("raw_paste_global_conf", &["--paste-global"], Takes::Many("CONF"), "[]"),
     row("reload", &["--reload"], Takes::Nothing, "False"),
     row("reload_engine", &["--reload-engine"], Takes::One("STRING"), "'auto'"),
     row("reload_extra_files", &["--reload-extra-file"], Takes::Many("FILES"), "[]"),
     row("root_path", &["--root-path"], Takes::One("STRING"), "''"),
-    row("sendfile", &["--no-sendfile"], Takes::Nothing, "None"),
+    row("sendfile", &["--no-sendfile"], Takes::Nothing, "None").or("True"),
     row("spew", &["--spew"], Takes::Nothing, "False"),
     row("ssl_version", &["--ssl-version"], Takes::One("STRING"), "2"),
     row("statsd_host", &["--statsd-host"], Takes::One("STATSD_ADDR"), "None"),
@@ -105,7 +104,28 @@ pub static NOT_YET: &[NotYet] = &[
         Takes::One("INT"),
         "16777216",
     ),
-    row("worker_tmp_dir", &["--worker-tmp-dir"], Takes::One("DIR"), "None"),
+];
+
+/// gunicorn's settings that nothing is to be done for.
+pub static NEEDLESS: &[Needless] = &[
+    Needless {
+        name: "control_socket_disable",
+        flags: &["--no-control-socket"],
+        takes: Takes::Nothing,
+        reason: "there is no control socket",
+    },
+    Needless {
+        name: "http_parser",
+        flags: &["--http-parser"],
+        takes: Takes::One("STRING"),
+        reason: "there is one parser, and it is fast",
+    },
+    Needless {
+        name: "worker_tmp_dir",
+        flags: &["--worker-tmp-dir"],
+        takes: Takes::One("DIR"),
+        reason: "workers show that they live in memory, and never wait for a disk",
+    },
 ];
 
 /// gunicorn's hooks: functions of a config file.
@@ -139,5 +159,12 @@ const fn row(
     takes: Takes,
     default: &'static str,
 ) -> NotYet {
-    NotYet { name, flags, takes, default }
+    NotYet { name, flags, takes, default, synonym: None }
+}
+
+impl NotYet {
+    /// The same with another Python literal that comes to the same as the default.
+    const fn or(self, synonym: &'static str) -> Self {
+        Self { synonym: Some(synonym), ..self }
+    }
 }

@@ -1,7 +1,7 @@
 //! The reference page of the settings, `SETTINGS.md`.
 
 use super::help::spelling;
-use super::{NOT_YET, SETTINGS, Section, Settings};
+use super::{NEEDLESS, NOT_YET, SETTINGS, Section, Settings};
 
 /// The reference page, in Markdown: every setting with its default and its whole story.
 ///
@@ -38,6 +38,12 @@ pub fn reference() -> String {
     let names: Vec<_> = NOT_YET.iter().map(|row| format!("`{}`", row.name)).collect();
     page.push_str(&names.join(", "));
     page.push_str(".\n");
+    page.push_str(NOTHING_TO_DO);
+    for row in NEEDLESS {
+        for part in ["- `", row.name, "`: ", row.reason, ".\n"] {
+            page.push_str(part);
+        }
+    }
     page
 }
 
@@ -59,7 +65,14 @@ const NOT_SUPPORTED: &str = "
 ## Not supported yet
 
 These settings of gunicorn's are refused by name, on the command line and in a config file, unless
-the file gives just gunicorn's default. Hooks are refused whatever they do.
+the file gives just gunicorn's default, or what comes to the same. Hooks are refused whatever they do.
+
+";
+
+const NOTHING_TO_DO: &str = "
+## Taken, and nothing to be done
+
+These settings of gunicorn's ask for what is the case anyway:
 
 ";
 

@@ -1,6 +1,8 @@
 //! From layers to settings.
 
-use super::{Definition, Layer, Raw, Rejection, SETTINGS, SettingError, Settings, WorkerClass};
+use super::{
+    Definition, Layer, NEEDLESS, Raw, Rejection, SETTINGS, SettingError, Settings, WorkerClass,
+};
 
 impl Settings {
     /// The most threads of one worker.
@@ -35,6 +37,9 @@ impl Settings {
     pub(crate) fn apply(&mut self, layer: &Layer) -> Result<(), SettingError> {
         for (name, value, origin) in layer.iter() {
             let Some(definition) = Definition::named(name) else {
+                if NEEDLESS.iter().any(|row| row.name == name) {
+                    continue;
+                }
                 return Err(SettingError::NotSupported { setting: name, origin: origin.clone() });
             };
             (definition.apply)(value, self).map_err(|rejection| match rejection {

@@ -98,10 +98,6 @@ where
 /// The same head in the types of `http`.
 fn translate(head: &ResponseHead<'_>, head_only: bool) -> io::Result<Head> {
     let status = StatusCode::from_u16(head.status).map_err(invalid)?;
-    if status.is_informational() {
-        // A server sends these by itself, and they are never the answer (RFC 9110 §15.2).
-        return Err(invalid(format!("{} is no status of a final response", status.as_u16())));
-    }
     let mut response = Response::new(());
     *response.status_mut() = status;
     let fields = response.headers_mut();
