@@ -210,3 +210,24 @@ fn every_request_is_logged_once() {
     let finished = server.stop(Signal::SIGTERM);
     assert_eq!(finished.stdout.lines().count(), 100);
 }
+
+#[test]
+fn a_full_disk_is_told_of_once_and_harms_no_request() {
+    let server = Server::start(&["--access-logfile", "/dev/full"], APP);
+    for _ in 0..3 {
+        assert_eq!(server.get("/").status, 200);
+    }
+    let told = "'/dev/full' isn't writable [No space left on device (os error 28)]: \
+                lines of the access log are lost";
+    server.wait_for(told);
+    let finished = server.stop(Signal::SIGTERM);
+    assert_eq!(finished.stderr.matches(told).count(), 1, "{}", finished.stderr);
+}
+
+#[test]
+fn what_the_error_log_has_no_room_for_goes_to_standard_error() {
+    let server = Server::start(&["--error-logfile", "/dev/full"], APP);
+    assert_eq!(server.get("/").status, 200);
+    let finished = server.stop(Signal::SIGTERM);
+    assert!(finished.stderr.contains("Shutting down: Master"), "{}", finished.stderr);
+}

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -23,6 +24,8 @@ use crate::settings::Settings;
 pub struct AccessLog {
     file: Arc<LogFile>,
     format: Arc<AccessFormat>,
+    /// Lines that could not be written, since the last one that could.
+    lost: Arc<AtomicU64>,
 }
 
 impl AccessLog {
@@ -36,7 +39,25 @@ impl AccessLog {
             return Ok(None);
         };
         let file = Arc::new(LogFile::open(target, Standard::Output, settings.into())?);
-        Ok(Some(Self { file, format: Arc::new(settings.access_log_format.clone()) }))
+        let format = Arc::new(settings.access_log_format.clone());
+        Ok(Some(Self { file, format, lost: Arc::default() }))
+    }
+
+    /// Tells of the first line that is lost and of the end of the loss, not of each line: a full disk
+    /// is not to fill another one.
+    fn note(&self, written: Result<(), LogFileError>) {
+        match written {
+            Ok(()) if self.lost.load(Ordering::Relaxed) == 0 => {}
+            Ok(()) => {
+                let lost = self.lost.swap(0, Ordering::Relaxed);
+                log::error!("The access log is written again; {lost} lines of it are lost");
+            }
+            Err(error) => {
+                if self.lost.fetch_add(1, Ordering::Relaxed) == 0 {
+                    log::error!("{error}: lines of the access log are lost");
+                }
+            }
+        }
     }
 
     /// Opens the file again, after logrotate has moved it away (SIGUSR1).
@@ -55,10 +76,10 @@ impl RequestLog for AccessLog {
         thread_local! {
             static LINE: RefCell<Line> = RefCell::default();
         }
-        LINE.with_borrow_mut(|line| {
+        self.note(LINE.with_borrow_mut(|line| {
             line.format(&self.format, record, Timestamp::now());
-            self.file.write_line(&line.buffer);
-        });
+            self.file.write_line(&line.buffer)
+        }));
     }
 }
 
@@ -309,6 +330,25 @@ mod tests {
         let date = line.clock.text.clone();
         assert_eq!(date.len(), "[01/Jan/1970:00:00:00 +0000]".len());
         String::from_utf8(line.buffer).unwrap().replace(&date, "[date]")
+    }
+
+    #[test]
+    fn lines_that_are_lost_are_counted_until_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("access.log");
+        let target = |path: &std::path::Path| crate::settings::LogTarget::File(path.to_owned());
+        let full = Some(target(std::path::Path::new("/dev/full")));
+        let settings = Settings { accesslog: full, ..Settings::default() };
+        let log = AccessLog::open(&settings).unwrap().unwrap();
+        let head = head(b"GET / HTTP/1.0\r\n\r\n");
+        for lost in [1, 2] {
+            log.request_done(&Record::new(&head));
+            assert_eq!(log.lost.load(Ordering::Relaxed), lost);
+        }
+        log.file.redirect(&target(&path), (&settings).into()).unwrap();
+        log.request_done(&Record::new(&head));
+        assert_eq!(log.lost.load(Ordering::Relaxed), 0);
+        assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1);
     }
 
     /// What gunicorn 27.0.1 wrote for the same requests, the date aside.

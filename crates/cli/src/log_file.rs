@@ -13,7 +13,7 @@ use rgunicorn_arbiter::{Group, User};
 
 use crate::settings::{LogTarget, Settings};
 
-/// A log file cannot be opened; in gunicorn's words.
+/// A log file cannot be opened or written; in gunicorn's words.
 #[derive(Debug, thiserror::Error)]
 #[error("'{}' isn't writable [{reason}]", .path.display())]
 pub struct LogFileError {
@@ -99,16 +99,27 @@ impl LogFile {
         self.redirect(&target, owner)
     }
 
-    /// Writes one line, its newline included. A line that cannot be written is lost: there is
-    /// nobody left to tell.
-    pub(crate) fn write_line(&self, line: &[u8]) {
-        match &*self.output.read().unwrap_or_else(PoisonError::into_inner) {
+    /// Writes one line, its newline included.
+    ///
+    /// # Errors
+    ///
+    /// The line, or the end of it, is lost: the disk is full, or nobody reads the pipe any more.
+    pub(crate) fn write_line(&self, line: &[u8]) -> Result<(), LogFileError> {
+        let output = self.output.read().unwrap_or_else(PoisonError::into_inner);
+        let written = match &*output {
             Output::File { file, .. } => write_all(file.as_fd(), line),
             Output::Standard => match self.standard {
                 Standard::Error => write_all(io::stderr().as_fd(), line),
                 Standard::Output => write_all(io::stdout().as_fd(), line),
             },
-        }
+        };
+        written.map_err(|reason| LogFileError {
+            path: match &*output {
+                Output::File { path, .. } => path.clone(),
+                Output::Standard => PathBuf::from("-"),
+            },
+            reason: reason.into(),
+        })
     }
 }
 
@@ -145,21 +156,22 @@ fn append_to(path: &Path, owner: Owner) -> Result<File, LogFileError> {
 /// write(2) until all is written or the other end is gone.
 ///
 /// Standard error may be non-blocking: whoever shares the terminal or pipe with us decides that.
-fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) {
+fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match nix::unistd::write(fd, bytes) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => {
                 let mut writable = [PollFd::new(fd, PollFlags::POLLOUT)];
-                if poll(&mut writable, PollTimeout::NONE).is_err_and(|error| error != Errno::EINTR)
-                {
-                    return;
+                match poll(&mut writable, PollTimeout::NONE) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(error) => return Err(error),
                 }
             }
-            Err(_) => return,
+            Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -175,7 +187,7 @@ mod tests {
         writer.set_nonblocking(true).unwrap();
         let line = vec![b'x'; 4 << 20];
         let length = line.len();
-        let writing = std::thread::spawn(move || write_all(writer.as_fd(), &line));
+        let writing = std::thread::spawn(move || write_all(writer.as_fd(), &line).unwrap());
         let mut received = Vec::new();
         reader.read_to_end(&mut received).unwrap();
         writing.join().unwrap();
@@ -186,7 +198,7 @@ mod tests {
     fn a_closed_pipe_is_no_catastrophe() {
         let (reader, writer) = UnixStream::pair().unwrap();
         drop(reader);
-        write_all(writer.as_fd(), b"nobody reads this\n");
+        assert_eq!(write_all(writer.as_fd(), b"nobody reads this\n"), Err(Errno::EPIPE));
     }
 
     #[test]
@@ -195,11 +207,11 @@ mod tests {
         let (path, old) = (directory.path().join("log"), directory.path().join("log.1"));
         let log = LogFile::open(&LogTarget::File(path.clone()), Standard::Error, Owner::default())
             .unwrap();
-        log.write_line(b"one\n");
+        log.write_line(b"one\n").unwrap();
         std::fs::rename(&path, &old).unwrap();
-        log.write_line(b"two\n");
+        log.write_line(b"two\n").unwrap();
         log.reopen().unwrap();
-        log.write_line(b"three\n");
+        log.write_line(b"three\n").unwrap();
         assert_eq!(std::fs::read_to_string(&old).unwrap(), "one\ntwo\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
     }

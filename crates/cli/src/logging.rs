@@ -4,6 +4,7 @@
 //! [`CRITICAL`] gives a record gunicorn's highest level, which `log` does not have, and
 //! [`WSGI_ERRORS`] marks what an application wrote, which appears as it is.
 
+use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -95,7 +96,11 @@ impl Log for Logger {
         } else {
             prefixed(record, &Zoned::now())
         };
-        self.file.write_line(line.as_bytes());
+        if self.file.write_line(line.as_bytes()).is_err() {
+            // A full disk, say. Standard error may still lead somewhere: to the journal, to a
+            // container's log. If not, there is nobody left to tell.
+            io::stderr().write_all(line.as_bytes()).ok();
+        }
     }
 
     fn flush(&self) {}
