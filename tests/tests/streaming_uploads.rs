@@ -125,6 +125,7 @@ fn a_slow_sender_holds_one_worker() {
 fn a_promise_takes_no_memory() {
     let server = start(&[], &["--limit-request-body", "0"]);
     let worker = server.wait_for_workers(1)[0];
+    assert_eq!(server.get("/").status, 200);
     let before = worker.peak_memory_bytes();
     let mut client = server.connect();
     // The application asks for all of it.
