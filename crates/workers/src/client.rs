@@ -48,8 +48,8 @@ struct Inner {
     context: Arc<Context>,
     /// Other requests are ready, so a finished response may wait for theirs.
     defers: bool,
-    /// Some of what this connection sends may lie in the outbox.
-    deferred: bool,
+    /// So many bytes of what this connection sends may lie in the outbox.
+    deferred: usize,
     /// What others see of the current request, if it has a deadline.
     flight: Option<Arc<Flight>>,
     /// The request whose body is under way.
@@ -89,6 +89,9 @@ enum Progress {
 /// Data up to this size is copied behind the head, so that one send(2) takes both; copying more
 /// costs more than writev(2) does.
 const COPY_LIMIT_BYTES: usize = 16 << 10;
+
+/// Pieces of one response that leave together.
+const DEFERRED_LIMIT_BYTES: usize = 64 << 10;
 
 /// One call takes at most so much, so that what the socket leaves is bounded.
 const STEP_LIMIT_BYTES: usize = 128 << 10;
@@ -161,8 +164,9 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a piece of the body and says how much of it was taken. What the socket does not
-    /// take at once is kept: up to `response_buffer_size` in memory, then up to
+    /// Sends a piece of the body and says how much of it was taken. A small piece may wait up to a
+    /// millisecond for others, which then leave with it; another thread sends it if none come. What
+    /// the socket does not take is kept: up to `response_buffer_size` in memory, then up to
     /// `response_spool_size` in an unlinked file.
     ///
     /// # Errors
@@ -305,23 +309,38 @@ impl Inner {
         self.output.flush(self.socket.stream())
     }
 
-    /// Sends, or leaves a small and whole response to be sent with those of other requests.
+    /// Sends, or leaves in the outbox: a small and whole response, to be sent with those of other
+    /// requests, and a small piece, to be sent with those that follow at once.
+    ///
+    /// PEP 3333, "Buffering and Streaming", wants a piece to be on its way while the application
+    /// makes the next one: within a millisecond the monitor sends what lies there.
     fn hand_over(&mut self, is_whole: bool) -> io::Result<()> {
-        if !(is_whole && self.defers && self.output.is_brief()) {
+        let joins =
+            if is_whole { self.defers || self.deferred > 0 } else { self.may_defer_piece() };
+        if !(joins && self.output.is_brief()) {
             return self.flush();
         }
         let outbox = &self.context.outbox;
+        self.deferred += self.output.head.len();
         outbox.push(self.token, &self.socket, &mut self.output.head);
-        self.deferred = true;
+        if is_whole && !self.defers {
+            return self.flush();
+        }
         if self.context.is_asleep() {
             outbox.flush();
         }
         Ok(())
     }
 
+    /// Not while nobody would send it; nor many bytes, since what a slow reader does not take must
+    /// be noticed; nor to a client that may wait for this piece before it sends on.
+    fn may_defer_piece(&self) -> bool {
+        self.deferred < DEFERRED_LIMIT_BYTES && self.incoming.is_none() && !self.context.is_asleep()
+    }
+
     /// What is in the outbox goes before what is sent directly.
     fn catch_up(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.deferred) {
+        if std::mem::take(&mut self.deferred) > 0 {
             if let Some(rest) = self.context.outbox.flush_before(self.token)? {
                 self.output.prepend(&rest);
             }

@@ -24,7 +24,8 @@ use crate::spool::Spools;
 /// Outlives the reactor as long as a handler holds a connection.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// Whoever leads sleeps in the poller, so that nobody looks into the outbox.
+    /// Whoever leads sleeps in the poller, or the monitor looks rarely: nobody sends what lies in the
+    /// outbox.
     asleep: AtomicBool,
     /// The heartbeat of a single application thread. With several the main thread beats, which
     /// shows that the interpreter lives.

@@ -112,14 +112,14 @@ impl<H: Handler, L: RequestLog> Monitor<H, L> {
             // Only calls are left that nobody waits for.
             pool.stop();
         }
+        // From here on whoever has something to send sends it himself.
+        pool.context.set_asleep(true);
+        pool.context.outbox.flush();
         self.watch = if reactor.has_ready() {
             let has_siblings = pool.context.has_receivers();
             pool.tick.arm(if has_siblings { TICK } else { LONELY_TICK });
             Watch::Tick
         } else {
-            // From here on whoever finishes a response sends it himself.
-            pool.context.set_asleep(true);
-            pool.context.outbox.flush();
             Watch::Poller(reactor.patience())
         };
         pool.lead.put_back(reactor);

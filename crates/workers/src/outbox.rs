@@ -1,4 +1,4 @@
-//! Finished responses that leave together.
+//! Responses, and pieces of one, that leave together.
 //!
 //! When several requests are ready at one wake-up, their application calls run one after another
 //! and their responses go out at the end: the application's code and data stay in the processor's
@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use crate::poller::Token;
 use crate::socket::Socket;
 
-/// Responses that wait for the end of a wake-up's work, at most a millisecond.
+/// What waits for the end of a wake-up's work, or for the next piece, at most a millisecond.
 ///
 /// Any thread may flush it, so that no response waits for an application call that does not end.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub(crate) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Entries {
-    /// The responses, one behind the other.
+    /// The letters' contents, one behind the other.
     bytes: BytesMut,
     letters: Vec<Letter>,
     /// What a socket did not take: its connection's reactor has to go on with it.
@@ -62,7 +62,7 @@ pub(crate) enum Whereabouts {
 const LIMIT_BYTES: usize = 64 << 10;
 
 impl Outbox {
-    /// Takes a response that is whole, and leaves its buffer empty.
+    /// Takes a response, or more of one, and leaves its buffer empty.
     pub(crate) fn push(&self, token: Token, socket: &Arc<Socket>, response: &mut BytesMut) {
         let mut entries = self.lock();
         if entries.bytes.len() + response.len() > LIMIT_BYTES {

@@ -15,7 +15,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 /// wake-ups, and a request at a time costs two system calls but no change of thread.
 #[derive(Debug)]
 pub(crate) struct Tick {
-    /// It will fire, or has fired and nobody has taken note.
+    /// It will fire within a tick, or has fired and nobody has taken note.
     armed: AtomicBool,
     timer: TimerFd,
 }
@@ -31,13 +31,14 @@ impl Tick {
         Ok(Self { armed: AtomicBool::new(false), timer })
     }
 
+    /// Whether the monitor wakes within a tick.
     pub(crate) fn is_armed(&self) -> bool {
         self.armed.load(Ordering::SeqCst)
     }
 
     /// Fires once, after this long.
     pub(crate) fn arm(&self, after: Duration) {
-        self.armed.store(true, Ordering::SeqCst);
+        self.armed.store(after <= TICK, Ordering::SeqCst);
         let once = Expiration::OneShot(TimeSpec::from_duration(after.max(Duration::from_nanos(1))));
         if let Err(error) = self.timer.set(once, TimerSetTimeFlags::empty()) {
             log::error!("cannot set a timer: {error}");

@@ -60,7 +60,7 @@ impl Client {
             body: Body::Empty,
             body_bytes: 0,
             context,
-            deferred: false,
+            deferred: 0,
             defers: false,
             flight: None,
             head: None,
