@@ -229,7 +229,7 @@ impl Client {
             if line.ends_with(b"\n") {
                 return Err(invalid("a line that ends with a bare LF"));
             }
-            let end = format!("the end, after {:?} of a line", String::from_utf8_lossy(&line));
+            let end = format!("the connection ended after {:?}", String::from_utf8_lossy(&line));
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, end));
         };
         String::from_utf8(line.to_vec()).map_err(invalid)

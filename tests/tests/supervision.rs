@@ -13,6 +13,18 @@ def app(environ, start_response):
     return [b'%d' % os.getpid()]
 ";
 
+/// The same after some milliseconds: who waits behind that is given to an idle sibling.
+const SLOW_PID: &str = "
+import itertools, os, time
+
+naps = itertools.cycle([0.001, 0.004, 0.007])
+
+def app(environ, start_response):
+    time.sleep(next(naps))
+    start_response('200 OK', [])
+    return [b'%d' % os.getpid()]
+";
+
 /// Answers with a word.
 fn word(word: &str) -> String {
     format!(
@@ -64,10 +76,14 @@ fn all_workers_serve() {
 /// else, notices nothing.
 #[test]
 fn a_killed_worker_loses_only_what_it_held() {
-    for connections in [Connections::KeepAlive, Connections::Close] {
-        let server = Server::start(&["--workers", "4"], PID);
+    for (app, connections, clients) in [
+        (PID, Connections::KeepAlive, 16),
+        (PID, Connections::Close, 16),
+        (SLOW_PID, Connections::KeepAlive, 6),
+    ] {
+        let server = Server::start(&["--workers", "4"], app);
         let workers = server.wait_for_workers(4);
-        let load = Load::start(&server, connections, 16);
+        let load = Load::start(&server, connections, clients);
         load.wait_for_answers(500);
         let victim = workers[1];
         // From here on it takes nothing more, and leaves nothing to others.
