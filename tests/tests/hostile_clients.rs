@@ -40,6 +40,9 @@ def app(environ, start_response):
     return [f"{path} {len(body)}".encode()]
 "#;
 
+/// Slow clients are to be borne here, however slow the machine makes them.
+const PATIENT: &[&str] = &["--header-timeout", "600", "--body-timeout", "600"];
+
 /// A client that asks again and again, on one connection and on new ones.
 #[derive(Default)]
 struct Good {
@@ -103,7 +106,7 @@ fn unharmed_by(limit_bytes: u64, harm: impl FnOnce(&Server, &Good) + Send) {
 
 /// The same with these arguments.
 fn unharmed_with(arguments: &[&str], limit_bytes: u64, harm: impl FnOnce(&Server, &Good) + Send) {
-    let server = Server::start(arguments, APP);
+    let server = Server::start(&[PATIENT, arguments].concat(), APP);
     let mut bystander = server.connect();
     bystander.send("POST /before HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\na");
     assert_eq!(server.get("/").status, 200);
