@@ -18,7 +18,8 @@ pub enum Cause {
     Unknown,
 }
 
-/// Why an arbiter made a worker end that did not do so by itself. `Display` gives the setting.
+/// Why an arbiter made a worker end that did not do so by itself. `Display` gives the setting, if one
+/// decided.
 ///
 /// ```
 /// assert_eq!(rgunicorn_arbiter::KillReason::GracefulTimeout.to_string(), "graceful_timeout");
@@ -30,6 +31,8 @@ pub enum KillReason {
     BootTimeout,
     /// It was asked to stop and did not finish in time.
     GracefulTimeout,
+    /// It was asked to stop at once, by SIGINT or SIGQUIT, and was still there two seconds later.
+    QuickStop,
     /// It gave no sign of life.
     Timeout,
 }
@@ -39,6 +42,7 @@ impl fmt::Display for KillReason {
         f.write_str(match self {
             Self::BootTimeout => "boot_timeout",
             Self::GracefulTimeout => "graceful_timeout",
+            Self::QuickStop => "quick stop",
             Self::Timeout => "timeout",
         })
     }

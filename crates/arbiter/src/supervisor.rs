@@ -27,7 +27,7 @@ use self::service::Service;
 pub use self::service::ServiceState;
 use self::streak::Streak;
 use self::upgrade::Kin;
-use crate::{Cause, Command, ExitStatus, Halt, Moment, Options, Pid, Report, WorkerId};
+use crate::{Cause, Command, ExitStatus, Halt, KillReason, Moment, Options, Pid, Report, WorkerId};
 
 /// Keeps a number of workers alive, in thought: see [`Event`] and [`Action`].
 ///
@@ -176,17 +176,22 @@ impl Supervisor {
         self.kin != Kin::None || (self.wanted > 0 && !stops)
     }
 
-    /// The time between the request to stop and the kill that the next stop would allow.
-    fn stop_terms(&self) -> (Command, Duration) {
+    /// The time between the request to stop and the kill that the next stop would allow, and what
+    /// would be the reason for that.
+    fn stop_terms(&self) -> (Command, Duration, KillReason) {
         match self.phase {
             Phase::Stopping { quick: true, .. } => {
-                (Command::StopNow, QUICK_LIMIT.min(self.plan.graceful_timeout))
+                let limit = QUICK_LIMIT.min(self.plan.graceful_timeout);
+                (Command::StopNow, limit, KillReason::QuickStop)
             }
             Phase::Running
             | Phase::Reloading
             | Phase::Renewing(_)
             | Phase::Stopping { quick: false, .. }
-            | Phase::Stopped => (Command::StopGracefully, self.plan.graceful_timeout),
+            | Phase::Stopped => {
+                let limit = self.plan.graceful_timeout;
+                (Command::StopGracefully, limit, KillReason::GracefulTimeout)
+            }
         }
     }
 
@@ -216,7 +221,7 @@ impl Supervisor {
 /// The life of a child, event by event.
 impl Supervisor {
     fn forked(&mut self, worker: WorkerId, pid: Pid, now: Moment) {
-        let (command, limit) = self.stop_terms();
+        let (command, limit, reason) = self.stop_terms();
         let Some(child) = self.children.iter_mut().find(|child| child.id == worker) else { return };
         match child.state {
             State::Forking { doomed: false } => {
@@ -225,7 +230,7 @@ impl Supervisor {
                 child.state = State::Booting { pid, since: now, limit };
             }
             State::Forking { doomed: true } => {
-                child.state = State::stopping(pid, now + limit);
+                child.state = State::stopping(pid, now + limit, reason);
                 self.actions.push_back(Action::Command { pid, command });
             }
             // Nobody asked for this process.
@@ -312,7 +317,7 @@ impl Supervisor {
 
     /// Tells the children of `which` to stop, on the terms of the phase.
     fn stop(&mut self, now: Moment, which: impl Fn(&Child) -> bool) {
-        let (command, limit) = self.stop_terms();
+        let (command, limit, overdue) = self.stop_terms();
         let deadline = now + limit;
         self.children.retain(|child| !(which(child) && child.is_down()));
         for child in self.children.iter_mut().filter(|child| which(child)) {
@@ -320,7 +325,7 @@ impl Supervisor {
                 State::Down { .. } | State::Forking { .. } => State::Forking { doomed: true },
                 State::Booting { pid, .. } | State::Ready { pid, .. } => {
                     self.actions.push_back(Action::Command { pid, command });
-                    State::stopping(pid, deadline)
+                    State::stopping(pid, deadline, overdue)
                 }
                 State::Aborted { pid, kill_at, reason } => State::Stopping { pid, kill_at, reason },
                 // Told already: again only if it is to hurry now.
@@ -328,8 +333,10 @@ impl Supervisor {
                     if command == Command::StopNow && kill_at.is_some() {
                         self.actions.push_back(Action::Command { pid, command });
                     }
-                    let kill_at = kill_at.map(|at| at.min(deadline));
-                    State::Stopping { pid, kill_at, reason }
+                    match kill_at {
+                        Some(at) if at > deadline => State::stopping(pid, deadline, overdue),
+                        _ => State::Stopping { pid, kill_at, reason },
+                    }
                 }
             };
         }

@@ -45,8 +45,7 @@ pub(super) enum State {
 
 impl State {
     /// It has just been told to stop, and may take its time until `deadline`.
-    pub(super) fn stopping(pid: Pid, deadline: Moment) -> Self {
-        let reason = KillReason::GracefulTimeout;
+    pub(super) fn stopping(pid: Pid, deadline: Moment, reason: KillReason) -> Self {
         Self::Stopping { pid, kill_at: Some(deadline), reason }
     }
 }

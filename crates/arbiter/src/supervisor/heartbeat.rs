@@ -26,9 +26,12 @@ impl Supervisor {
                     *kill_at = None;
                     self.actions.push_back(Action::Kill { pid: *pid });
                 }
-                State::Stopping { pid, kill_at, .. } if kill_at.is_some_and(|at| at <= now) => {
+                State::Stopping { pid, kill_at, reason } if kill_at.is_some_and(|at| at <= now) => {
                     *kill_at = None;
-                    self.actions.push_back(Action::Report(Report::GracefulTimeout { pid: *pid }));
+                    if *reason == KillReason::GracefulTimeout {
+                        self.actions
+                            .push_back(Action::Report(Report::GracefulTimeout { pid: *pid }));
+                    }
                     self.actions.push_back(Action::Kill { pid: *pid });
                 }
                 _ => {}

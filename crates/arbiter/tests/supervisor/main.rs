@@ -42,7 +42,9 @@ fn a_second_signal_hurries() {
     script.signal(Signal::Int);
     script.expect(&["StopNow 1"]);
     script.wait(2);
-    script.expect(&["Worker graceful timeout (pid:101)", "kill 1"]);
+    script.expect(&["kill 1"]);
+    script.killed(1);
+    script.expect(&["Worker (pid:101) was sent SIGKILL! Reason: quick stop.", "Exit(Asked)"]);
 }
 
 #[test]
