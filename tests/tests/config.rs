@@ -50,6 +50,22 @@ fn a_config_file_knows_where_it_is() {
 }
 
 #[test]
+fn an_application_knows_by_what_it_is_served() {
+    let app = "
+import os
+SERVER = os.environ['SERVER_SOFTWARE']
+
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return [b'same' if SERVER == environ['SERVER_SOFTWARE'] else b'other']
+";
+    for arguments in [&[][..], &["--preload"]] {
+        let server = Launch::new(app).args(arguments).start();
+        assert_eq!(server.get("/").text(), "same");
+    }
+}
+
+#[test]
 fn the_command_line_wins_over_the_config_file() {
     let server = Launch::new(APP)
         .file("conf/other.py", "workers = 2\nloglevel = 'error'\nbind = '256.0.0.0:1'\n")

@@ -231,3 +231,42 @@ fn what_the_error_log_has_no_room_for_goes_to_standard_error() {
     let finished = server.stop(Signal::SIGTERM);
     assert!(finished.stderr.contains("Shutting down: Master"), "{}", finished.stderr);
 }
+
+/// The recipe by which frameworks' loggers come among the server's lines.
+#[test]
+fn an_application_may_log_by_gunicorns_logger() {
+    const TAKES_OVER: &str = "
+import logging
+gunicorn = logging.getLogger('gunicorn.error')
+logger = logging.getLogger('shop')
+logger.handlers = gunicorn.handlers
+logger.setLevel(gunicorn.level)
+
+def app(environ, start_response):
+    logger.debug('cart is slow')
+    logger.info('cart is full')
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        gunicorn.exception('cart is \\u20ac %d', 7)
+    start_response('200 OK', [])
+    return [logging.__spec__.name.encode()]
+";
+    for (arguments, debug) in
+        [(&[][..], 0), (&["--log-level", "debug"], 1), (&["--preload", "--workers", "2"], 0)]
+    {
+        let server = Server::start(arguments, TAKES_OVER);
+        assert_eq!(server.get("/").text(), "logging");
+        server.wait_for("[INFO] cart is full");
+        server.wait_for("ZeroDivisionError: division by zero");
+        let finished = server.stop(Signal::SIGTERM);
+        let error = "[ERROR] cart is \u{20ac} 7\nTraceback (most recent call last):\n";
+        assert!(finished.stderr.contains(error), "{finished:?}");
+        assert_eq!(finished.stderr.matches("[DEBUG] cart is slow").count(), debug, "{finished:?}");
+        // In the format of the server's own lines.
+        let line = finished.stderr.lines().find(|line| line.contains("cart is full")).unwrap();
+        let (pid, level, message) = parts(line);
+        assert!(pid.parse::<i32>().is_ok(), "{line}");
+        assert_eq!((level, message), ("INFO", "cart is full"));
+    }
+}

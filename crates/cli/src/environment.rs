@@ -1,9 +1,11 @@
-//! `raw_env`: variables for the application, and only for it.
+//! `raw_env`: variables for the application, and only for it; and one that tells it the server.
 
 use std::ffi::{OsStr, OsString};
 
 use pyo3::prelude::*;
 use rgunicorn_arbiter::Arbiter;
+
+use crate::site::SERVER_SOFTWARE;
 
 /// Variables that were set, and what they were before.
 #[derive(Debug)]
@@ -12,7 +14,8 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Sets variables through `os.environ`, which changes the process's environment with it.
+    /// Sets variables through `os.environ`, which changes the process's environment with it. Before
+    /// them comes `SERVER_SOFTWARE`, by which applications know, as under gunicorn, that they are served.
     ///
     /// # Errors
     ///
@@ -20,7 +23,8 @@ impl Environment {
     pub(crate) fn apply(py: Python<'_>, variables: &[(OsString, OsString)]) -> PyResult<Self> {
         let environ = py.import("os")?.getattr("environ")?;
         let mut previous = Vec::new();
-        for (name, value) in variables {
+        let server = (OsString::from("SERVER_SOFTWARE"), OsString::from(SERVER_SOFTWARE));
+        for (name, value) in std::iter::once(&server).chain(variables) {
             let before = environ.call_method1("get", (name.as_os_str(),))?.extract()?;
             environ.set_item(name.as_os_str(), value.as_os_str())?;
             previous.push((name.clone(), before));
@@ -79,8 +83,11 @@ mod tests {
             let environ = py.import("os").unwrap().getattr("environ").unwrap();
             let value: String = environ.get_item("RGUNICORN_TEST_A").unwrap().extract().unwrap();
             assert_eq!(value, "2");
+            let server: String = environ.get_item("SERVER_SOFTWARE").unwrap().extract().unwrap();
+            assert!(server.starts_with("rgunicorn/"), "{server}");
             environment.restore(py).unwrap();
             assert!(!environ.contains("RGUNICORN_TEST_A").unwrap());
+            assert!(!environ.contains("SERVER_SOFTWARE").unwrap());
         });
         assert_eq!(seen(), before);
     }

@@ -10,6 +10,7 @@ use rgunicorn_arbiter::Program;
 
 pub mod access_format;
 pub mod access_log;
+mod app_logger;
 pub mod args;
 mod basic_auth;
 pub mod config_file;

@@ -16,7 +16,7 @@ use crate::load::{Command, Launch, Loaded, enter, load};
 use crate::logs::{Logs, SharedLogs};
 use crate::settings::{Settings, WorkerClass};
 use crate::title::Title;
-use crate::{embed, python};
+use crate::{app_logger, embed, python};
 
 /// What clients are told, and applications find in `SERVER_SOFTWARE`.
 pub(crate) const SERVER_SOFTWARE: &str = concat!("rgunicorn/", env!("CARGO_PKG_VERSION"));
@@ -207,7 +207,9 @@ impl From<LoadError> for NoApp {
 /// Loads the application as `settings` say: also the module path is theirs.
 pub(crate) fn load_app(py: Python<'_>, settings: &Settings) -> Result<App, NoApp> {
     let spec: Spec = settings.wsgi_app.parse().map_err(|error| NoApp::Fault(chain(&error)))?;
-    python::prepare_path(py, settings).map_err(|error| NoApp::Raised(error.to_string()))?;
+    python::prepare_path(py, settings)
+        .and_then(|()| app_logger::install(py, settings.loglevel))
+        .map_err(|error| NoApp::Raised(error.to_string()))?;
     let environ = EnvironOptions::default()
         .script_name(script_name()?)
         .server_software(SERVER_SOFTWARE)
