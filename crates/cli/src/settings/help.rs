@@ -60,7 +60,11 @@ fn option(page: &mut String, row: &Definition, defaults: &Settings) {
     let mut text = format!("{} [{}]", row.help, row.default(defaults));
     // Where gunicorn's flag is not its setting's name, say both.
     let flag = row.name.replace('_', "-");
-    if !row.flags.is_empty() && !row.flags.iter().any(|f| f.trim_start_matches('-') == flag) {
+    if row.takes == Takes::Off {
+        // The default is the setting's and not the flag's.
+        text = format!("{} (in a config file: {} = False)", row.help, row.name);
+    } else if !row.flags.is_empty() && !row.flags.iter().any(|f| f.trim_start_matches('-') == flag)
+    {
         text = format!("{text} (in a config file: {})", row.name);
     }
     wrap(page, &text);
