@@ -1,5 +1,6 @@
 //! Both logs, line by line: operators and their tools know them from gunicorn.
 
+use std::fs;
 use std::os::unix::net::UnixStream;
 
 use rgunicorn_tests::{Client, Launch, Server, Signal, eventually};
@@ -269,4 +270,42 @@ def app(environ, start_response):
         assert!(pid.parse::<i32>().is_ok(), "{line}");
         assert_eq!((level, message), ("INFO", "cart is full"));
     }
+}
+
+#[test]
+fn what_an_application_prints_can_go_to_the_error_log() {
+    const PRINTS: &str = "
+import os, sys
+
+def app(environ, start_response):
+    print('printed', environ['PATH_INFO'], flush=True)
+    sys.stderr.write('complained\\n')
+    os.system('echo started program')
+    start_response('200 OK', [])
+    return []
+";
+    let server = Launch::new(PRINTS)
+        .bind(&["unix:server.sock"])
+        .args(&["--capture-output", "--error-logfile", "error.log"])
+        .spawn();
+    let log = |name: &str| fs::read_to_string(server.path(name)).unwrap_or_default();
+    eventually("the worker boots", || log("error.log").contains("Booting worker").then_some(()));
+    let ask = |target: &str| {
+        let mut client = Client::connect_unix(&server.path("server.sock"));
+        assert_eq!(client.get(target).status, 200);
+    };
+    ask("/one");
+    let text = log("error.log");
+    for line in ["printed /one\n", "complained\n", "started program\n"] {
+        assert!(text.contains(line), "{line:?}: {text}");
+    }
+    // Also after logrotate.
+    fs::rename(server.path("error.log"), server.path("error.log.1")).unwrap();
+    server.signal(Signal::SIGUSR1);
+    eventually("the log is reopened by all", || {
+        ask("/two");
+        log("error.log").contains("printed /two").then_some(())
+    });
+    let finished = server.stop(Signal::SIGTERM);
+    assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("", ""));
 }

@@ -9,6 +9,7 @@ use std::sync::{PoisonError, RwLock};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{dup2_stderr, dup2_stdout};
 use rgunicorn_arbiter::{Group, User};
 
 use crate::settings::{LogTarget, Settings};
@@ -97,6 +98,20 @@ impl LogFile {
             Output::Standard => return Ok(()),
         };
         self.redirect(&target, owner)
+    }
+
+    /// Sends this process's standard output and standard error into the file, if it is one.
+    ///
+    /// # Errors
+    ///
+    /// The system has no room for descriptors.
+    pub(crate) fn capture_standard_streams(&self) -> Result<(), LogFileError> {
+        match &*self.output.read().unwrap_or_else(PoisonError::into_inner) {
+            Output::File { file, path, .. } => dup2_stdout(file)
+                .and_then(|()| dup2_stderr(file))
+                .map_err(|reason| LogFileError { path: path.clone(), reason: reason.into() }),
+            Output::Standard => Ok(()),
+        }
     }
 
     /// Writes one line, its newline included.

@@ -6,7 +6,7 @@
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use jiff::Zoned;
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -26,6 +26,8 @@ pub const WSGI_ERRORS: &str = "rgunicorn.wsgi.errors";
 pub struct Logger {
     file: LogFile,
     level: AtomicU8,
+    /// Standard output and standard error go to the file, too.
+    captures: AtomicBool,
 }
 
 /// Opens the error log and makes it the process's logger.
@@ -40,11 +42,14 @@ pub fn init(settings: &Settings) -> Result<&'static Logger, LogFileError> {
     if let Some(logger) = LOGGER.get() {
         logger.file.redirect(&settings.errorlog, settings.into())?;
         logger.set_level(settings.loglevel);
+        logger.captures.store(settings.capture_output, Ordering::Relaxed);
+        logger.capture()?;
         return Ok(logger);
     }
     let opened = Logger::open(settings)?;
     let logger = LOGGER.get_or_init(|| opened);
     logger.set_level(settings.loglevel);
+    logger.capture()?;
     if log::set_logger(logger).is_err() {
         // The embedding program has a logger of its own, and records go there.
         log::debug!("another logger is installed");
@@ -57,6 +62,7 @@ impl Logger {
         Ok(Self {
             file: LogFile::open(&settings.errorlog, Standard::Error, settings.into())?,
             level: AtomicU8::new(settings.loglevel as u8),
+            captures: AtomicBool::new(settings.capture_output),
         })
     }
 
@@ -66,7 +72,16 @@ impl Logger {
     ///
     /// The file cannot be opened; the old one goes on.
     pub fn reopen(&self) -> Result<(), LogFileError> {
-        self.file.reopen()
+        self.file.reopen()?;
+        self.capture()
+    }
+
+    /// What was captured before stays so: the streams' own targets are gone.
+    fn capture(&self) -> Result<(), LogFileError> {
+        if self.captures.load(Ordering::Relaxed) {
+            self.file.capture_standard_streams()?;
+        }
+        Ok(())
     }
 
     fn set_level(&self, level: LogLevel) {

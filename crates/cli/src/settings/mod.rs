@@ -70,6 +70,8 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How long a worker may take until it serves; `None` is without limit.
     pub boot_timeout: Option<Duration>,
+    /// Send standard output and standard error to the error log, if that is a file.
+    pub capture_output: bool,
     /// The directory that the server runs in, on `sys.path` too. Absolute once
     /// [`load`](crate::load::load) has resolved it.
     pub chdir: PathBuf,
@@ -174,6 +176,7 @@ impl Default for Settings {
             bind_mode: None,
             body_timeout: Duration::from_secs(30),
             boot_timeout: None,
+            capture_output: false,
             chdir: PathBuf::from("."),
             check_config: false,
             config: None,

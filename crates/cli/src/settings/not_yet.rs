@@ -14,7 +14,6 @@ pub static NOT_YET: &[NotYet] = &[
     row("asgi_lifespan", &["--asgi-lifespan"], Takes::One("STRING"), "'auto'"),
     row("asgi_loop", &["--asgi-loop"], Takes::One("STRING"), "'auto'"),
     row("ca_certs", &["--ca-certs"], Takes::One("FILE"), "None"),
-    row("capture_output", &["--capture-output"], Takes::Nothing, "False"),
     row("casefold_http_method", &["--casefold-http-method"], Takes::Nothing, "False"),
     row("cert_reqs", &["--cert-reqs"], Takes::One("STRING"), "0"),
     row("certfile", &["--certfile"], Takes::One("FILE"), "None"),

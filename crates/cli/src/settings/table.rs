@@ -796,6 +796,20 @@ pub static SETTINGS: &[Definition] = &[
               reopens the file.",
     },
     Definition {
+        name: "capture_output",
+        section: Section::Logging,
+        flags: &["--capture-output"],
+        takes: Takes::Nothing,
+        environment: None,
+        apply: |raw, settings| {
+            settings.capture_output = raw.switch()?;
+            Ok(())
+        },
+        show: |settings| switch(settings.capture_output),
+        help: "Send standard output and standard error to the error log.",
+        doc: "If `errorlog` is a file: what applications print, and the programs that they start, goes there as it is. SIGUSR1 takes it along to the new file. PYTHONUNBUFFERED=1 brings it there at once.",
+    },
+    Definition {
         name: "loglevel",
         section: Section::Logging,
         flags: &["--log-level"],
