@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -15,21 +16,25 @@ fn clients_do_not_notice_a_reload() {
     // at once: the number of processes is promised to those who have settled.
     let mut server = Server::settled(4);
     let address = server.address();
-    let is_over = AtomicBool::new(false);
+    let (begun, is_over) = (Barrier::new(5), AtomicBool::new(false));
     let clients = thread::scope(|scope| {
-        let clients = [(); 4].map(|()| scope.spawn(|| ask_until(&is_over, &address)));
+        // Also when a line is waited for in vain.
+        let over = End(&is_over);
+        let ask = || ask_until(&is_over, &begun, &address);
+        let clients = [(); 4].map(|()| scope.spawn(ask));
+        begun.wait();
         for _ in 0..2 {
             server.signal(Signal::SIGHUP);
             server.wait_for("Hang up: Master");
             server.wait_for("Reload completed.");
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         clients.map(|client| client.join().unwrap())
     });
     server.signal(Signal::SIGTERM);
     let log = server.all_lines();
-    for answers in clients {
-        assert!(answers.unwrap() > 0);
+    for answered in clients {
+        answered.unwrap();
     }
     assert_eq!(log.iter().filter(|line| line.contains("Booting worker")).count(), 12);
     // One beyond the wanted number at the most.
@@ -37,17 +42,28 @@ fn clients_do_not_notice_a_reload() {
     assert_eq!(server.code(), Some(0));
 }
 
-/// Asks, each time on a connection of its own, and counts the answers.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Asks once, meets the others, and goes on, each time on a connection of its own.
 ///
 /// # Errors
 /// What happened to the first request that was not answered.
-fn ask_until(is_over: &AtomicBool, address: &str) -> Result<u32, String> {
-    let mut answers = 0;
+fn ask_until(is_over: &AtomicBool, begun: &Barrier, address: &str) -> Result<(), String> {
+    let first = ask_once(address);
+    begun.wait();
+    first?;
+    let mut answers = 1;
     while !is_over.load(Ordering::Relaxed) {
         ask_once(address).map_err(|lost| format!("after {answers} answers {lost}"))?;
         answers += 1;
     }
-    Ok(answers)
+    Ok(())
 }
 
 fn ask_once(address: &str) -> Result<(), String> {
