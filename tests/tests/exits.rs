@@ -1,6 +1,7 @@
-//! `SystemExit` where no request is answered: the code is the program's, as under gunicorn.
+//! `SystemExit`: from code that answers no request its code is the program's, as under gunicorn. A
+//! quick stop raises it in a call.
 
-use rgunicorn_tests::{Launch, Signal};
+use rgunicorn_tests::{Launch, Server, Signal};
 
 const APP: &str = "
 def app(environ, start_response):
@@ -50,5 +51,41 @@ fn of_an_application_that_a_worker_loads() {
     assert_eq!(finished.code, Some(3), "{}", finished.stderr);
     for words in ["SystemExit: no database", "Worker failed to boot."] {
         assert!(finished.stderr.contains(words), "{}", finished.stderr);
+    }
+}
+
+/// A quick stop raises `SystemExit` in the call that is in its way: it cleans up, its client gets an
+/// answer, and the interpreter ends as it should.
+#[test]
+fn in_the_midst_of_a_call_at_a_quick_stop() {
+    const BUSY: &str = "
+import atexit, time
+
+atexit.register(print, 'farewell')
+
+def loop():
+    while True:
+        pass
+
+def app(environ, start_response):
+    print('called', file=environ['wsgi.errors'], flush=True)
+    try:
+        loop() if environ['PATH_INFO'] == '/loop' else time.sleep(600)
+    finally:
+        print('cleaned up', flush=True)
+";
+    for target in ["/loop", "/sleep"] {
+        for signal in [Signal::SIGQUIT, Signal::SIGINT] {
+            let server = Server::start(&[], BUSY);
+            let mut client = server.connect();
+            client.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+            server.wait_for("called");
+            server.signal(signal);
+            assert_eq!(client.receive().status, 500, "{target}");
+            let finished = server.wait();
+            assert_eq!(finished.code, Some(0), "{finished:?}");
+            assert_eq!(finished.stdout, "cleaned up\nfarewell\n", "{finished:?}");
+            assert!(!finished.stderr.contains("SIGKILL"), "{finished:?}");
+        }
     }
 }

@@ -49,6 +49,11 @@ pub trait Handler: Send + Sync + 'static {
         None
     }
 
+    /// The worker is to end at once, and a call on the process's main thread is in its way: an
+    /// interpreter raises an exception in it. Asked once, on another thread. Whoever does nothing is
+    /// killed by the arbiter after a while.
+    fn abort(&self) {}
+
     /// What the threads of this process are doing, for the log. It may take a second, and is called
     /// on a thread that nobody waits for, while the others go on or are stuck. An interpreter tells
     /// the stacks of its own functions here.

@@ -109,8 +109,11 @@ impl<H: Handler, L: RequestLog> Monitor<H, L> {
             return;
         }
         if reactor.is_finished() {
-            // Only calls are left that nobody waits for.
+            // Only calls are left that nobody waits for. Of several threads the main one has none.
             pool.stop();
+            if pool.context.beat.is_some() {
+                pool.abort();
+            }
         }
         // From here on whoever has something to send sends it himself.
         pool.context.set_asleep(true);

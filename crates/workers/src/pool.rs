@@ -117,6 +117,11 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
         self.stop();
     }
 
+    /// Ends the call that is under way on the main thread, if the handler can.
+    pub(crate) fn abort(&self) {
+        self.handler.abort();
+    }
+
     pub(crate) fn stop(&self) {
         self.lead.stop();
         self.tick.arm(Duration::ZERO);

@@ -8,6 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pyo3::prelude::*;
 use rgunicorn_arbiter::Address;
 use rgunicorn_http1::{Framing, RequestHead, ResponseHead};
@@ -163,6 +165,13 @@ impl Handler for WsgiHandler {
                 log::error!("requests that take too long cannot be interrupted: {error}");
                 None
             }
+        }
+    }
+
+    /// As the arbiter does with one that hangs: a thread that sleeps in the kernel wakes up, too.
+    fn abort(&self) {
+        if let Err(error) = kill(Pid::this(), Signal::SIGABRT) {
+            log::error!("cannot interrupt a call: {error}");
         }
     }
 
