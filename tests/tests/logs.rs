@@ -92,7 +92,25 @@ fn a_refused_request_is_a_warning() {
     client.send("GET / HTTP/1.1\r\nHost : test\r\n\r\n");
     assert_eq!(client.receive().status, 400);
     let line = server.wait_for("Invalid request from ip=127.0.0.1: ");
-    assert_eq!(parts(&line).1, "WARNING");
+    let told = "Invalid request from ip=127.0.0.1: invalid header name: \"GET / HTTP/1.1\"";
+    assert_eq!((parts(&line).1, parts(&line).2), ("WARNING", told));
+}
+
+/// The log shows where a request was refused, and a client cannot write lines of its own into it.
+#[test]
+fn what_was_refused_is_shown_as_far_as_it_is_harmless() {
+    let server = Server::start(&[], APP);
+    let long = "x".repeat(300);
+    for (request, told) in [
+        ("GET /\x1b[2J\u{e9} HTTP/1.1\r\n\r\n", r#": "GET /\x1b[2J\xc3\xa9 HTTP/1.1""#),
+        ("GET /a HTTP/1.1\r\nHost: a b\r\n\r\n", r#"invalid Host: "GET /a HTTP/1.1""#),
+        (&format!("GET /{long} HTTP/9.1\r\n\r\n"), &format!(r#": "GET /{}""#, &long[..195])),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\n", r#": "0x5""#),
+    ] {
+        server.exchange(request);
+        let line = server.wait_for(told);
+        assert!(line.ends_with(told) && line.contains("Invalid request from ip="), "{line}");
+    }
 }
 
 #[test]

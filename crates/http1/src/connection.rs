@@ -321,6 +321,27 @@ impl Connection {
         Ok(())
     }
 
+    /// What made [`next_event`](Self::next_event) fail, for a log: bytes of the peer's that begin with
+    /// the head that was refused, or in the midst of a body with the line that was; as far as they
+    /// have been received. Empty while nothing has failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use rgunicorn_http1::{Config, Connection, Peer};
+    ///
+    /// let mut http = Connection::new(Config::new().into(), Peer::Local);
+    /// http.receive_data(b"GET /path HTTP/1.1\r\nHost: a b\r\n\r\n");
+    /// assert!(http.next_event().is_err());
+    /// assert!(http.refused().starts_with(b"GET /path HTTP/1.1\r\n"));
+    /// ```
+    pub fn refused(&self) -> &[u8] {
+        match &self.state.client {
+            Client::Failed(_) => &self.input,
+            Client::Body(_) | Client::Closed | Client::Done | Client::Idle(_) => &[],
+        }
+    }
+
     /// Were bytes received that no event has given out?
     pub fn has_buffered_input(&self) -> bool {
         !self.input.is_empty()

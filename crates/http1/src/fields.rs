@@ -34,19 +34,16 @@ struct Field {
     value: Span,
 }
 
-/// The bytes of a section, and where in them names and values are.
+/// Where the names and values of a section are.
 #[derive(Clone, Default)]
-pub(crate) struct Fields {
-    bytes: Bytes,
-    index: Box<[Field]>,
-}
+pub(crate) struct Index(Box<[Field]>);
 
-impl Fields {
+impl Index {
     /// Reads the section that begins at `start` and ends with `bytes`; it has `count` lines.
     ///
     /// httparse does it, with SIMD, and is strict about names, colons and control characters; what
     /// it is lenient about, bare LF, was refused by [`Section`](crate::section::Section) before.
-    pub(crate) fn parse(bytes: Bytes, start: usize, count: usize) -> Result<Self, ProtocolError> {
+    pub(crate) fn parse(bytes: &[u8], start: usize, count: usize) -> Result<Self, ProtocolError> {
         let mut inline = [httparse::EMPTY_HEADER; INLINE];
         let mut heap = Vec::new();
         let slots = if let Some(slots) = inline.get_mut(..count) {
@@ -56,26 +53,49 @@ impl Fields {
             heap.as_mut_slice()
         };
         let section = bytes.get(start..).unwrap_or_default();
-        let index = match httparse::parse_headers(section, slots) {
+        match httparse::parse_headers(section, slots) {
             // It must find the same end as we did: more would be another message's.
             Ok(httparse::Status::Complete((end, fields))) if end == section.len() => {
                 let span = |part: &[u8]| {
                     let from = start + (part.as_ptr().addr() - section.as_ptr().addr());
                     Span::new(from, from + part.len())
                 };
-                fields
-                    .iter()
-                    .map(|field| Field {
-                        name: span(field.name.as_bytes()),
-                        value: span(field.value),
-                    })
-                    .collect()
+                let index = fields.iter().map(|field| Field {
+                    name: span(field.name.as_bytes()),
+                    value: span(field.value),
+                });
+                Ok(Self(index.collect()))
             }
-            Ok(_) | Err(httparse::Error::HeaderName) => {
-                return Err(ProtocolError::FieldName);
-            }
-            Err(_) => return Err(ProtocolError::FieldValue),
-        };
+            Ok(_) | Err(httparse::Error::HeaderName) => Err(ProtocolError::FieldName),
+            Err(_) => Err(ProtocolError::FieldValue),
+        }
+    }
+
+    /// Names and values in the order received, of the bytes that were read.
+    pub(crate) fn iter<'a>(
+        &'a self,
+        bytes: &'a [u8],
+    ) -> impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + Clone {
+        self.0.iter().map(|field| (field.name.of(bytes), field.value.of(bytes)))
+    }
+}
+
+/// The bytes of a section, and where in them names and values are.
+#[derive(Clone, Default)]
+pub(crate) struct Fields {
+    bytes: Bytes,
+    index: Index,
+}
+
+impl Fields {
+    /// Puts together what was read, and where.
+    pub(crate) fn new(bytes: Bytes, index: Index) -> Self {
+        Self { bytes, index }
+    }
+
+    /// Reads a section, as [`Index::parse`].
+    pub(crate) fn parse(bytes: Bytes, start: usize, count: usize) -> Result<Self, ProtocolError> {
+        let index = Index::parse(&bytes, start, count)?;
         Ok(Self { bytes, index })
     }
 
@@ -86,7 +106,7 @@ impl Fields {
 
     /// Names and values in the order received.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone {
-        self.index.iter().map(|field| (field.name.of(&self.bytes), field.value.of(&self.bytes)))
+        self.index.iter(&self.bytes)
     }
 
     /// The value of the first field of this name, in whatever case.

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::config::Config;
 use crate::error::ProtocolError;
-use crate::fields::{Fields, Span};
+use crate::fields::{Fields, Index, Span};
 use crate::forwarded::{Scheme, SchemeReader, SecureSchemeHeaders};
 use crate::framing::Framing;
 use crate::policy::{self, Verdict};
@@ -139,8 +139,11 @@ impl HeadReader {
         }
         let Self::Fields(line, section) = self else { return Ok(None) };
         let Some(end) = section.end(input, config)? else { return Ok(None) };
-        let fields = Fields::parse(take(input, end), section.start(), section.fields())?;
-        let verdict = policy::judge(line, fields.iter(), SchemeReader::new(forwarded))?;
+        // A head that is refused stays where it is: whoever reports it wants to know what it was.
+        let bytes = input.get(..end).unwrap_or_default();
+        let index = Index::parse(bytes, section.start(), section.fields())?;
+        let verdict = policy::judge(line, index.iter(bytes), SchemeReader::new(forwarded))?;
+        let fields = Fields::new(take(input, end), index);
         let head = RequestHead {
             fields,
             framing: verdict.framing,

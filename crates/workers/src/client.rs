@@ -90,6 +90,9 @@ enum Progress {
 /// costs more than writev(2) does.
 const COPY_LIMIT_BYTES: usize = 16 << 10;
 
+/// So much of a refused request's first line is for the log.
+const LOGGED_LINE_BYTES: usize = 200;
+
 /// Pieces of one response that leave together.
 const DEFERRED_LIMIT_BYTES: usize = 64 << 10;
 
@@ -285,7 +288,10 @@ impl Inner {
     /// The same line for all of them, whoever read so far.
     fn tell_of_invalid_request(&self, error: &ProtocolError) {
         let peer = self.peer.map_or_else(|| "unix".to_owned(), |peer| peer.ip().to_string());
-        log::warn!("Invalid request from ip={peer}: {error}");
+        let refused = self.http.refused();
+        let line = refused.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+        let line = line.get(..LOGGED_LINE_BYTES).unwrap_or(line);
+        log::warn!("Invalid request from ip={peer}: {error}: \"{}\"", line.escape_ascii());
     }
 
     /// From here on the response is the handler's, unless time is up.
