@@ -71,7 +71,8 @@ fn main() -> Result<Exit, Box<dyn Error + Send + Sync>> {
         .graceful_timeout(Duration::from_secs(2));
     let options = arguments.try_fold(basic.clone(), |options, word| with_option(options, &word))?;
     let worker = Fixture { options: basic, file: file.clone(), reloads: 0 };
-    let name = format!("fixture-{}", process::id());
+    // Unique on the machine by the directory, since another may be process 1 of its namespace, too.
+    let name = format!("{} {}", std::env::current_dir()?.display(), process::id());
     let remote = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
     let arbiter = Arbiter::new(options).hooks(Announce).forker(SignallingForker { file });
     match arbiter.source(Remote(remote)).run(worker) {

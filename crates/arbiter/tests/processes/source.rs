@@ -6,7 +6,9 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use crate::server::{Server, text, wait_until};
 
 fn tell(server: &Server, message: &str) -> std::io::Result<usize> {
-    let remote = SocketAddr::from_abstract_name(format!("fixture-{}", server.pid()))?;
+    let directory = server.directory.path().canonicalize()?;
+    let name = format!("{} {}", directory.display(), server.pid());
+    let remote = SocketAddr::from_abstract_name(name)?;
     let socket = UnixDatagram::unbound()?;
     socket.connect_addr(&remote)?;
     socket.send(message.as_bytes())
