@@ -76,3 +76,18 @@ fn a_crash_loop_is_named_with_its_cause() {
     assert_eq!(server.get("/").status, 200);
     assert_eq!(server.stop(Signal::SIGTERM).code, Some(0));
 }
+
+/// As the arbiter ends one that hangs; this one had nothing to do.
+#[test]
+fn an_idle_worker_that_is_aborted_is_replaced() {
+    for kind in [&[][..], &["-k", "gthread", "--threads", "2"]] {
+        let server = Server::start(kind, HANGS);
+        assert_eq!(server.get("/").status, 200);
+        let first = server.wait_for_workers(1)[0];
+        first.signal(Signal::SIGABRT);
+        eventually("the worker's end", || (!first.is_alive()).then_some(()));
+        assert_eq!(server.get("/").status, 200);
+        let finished = server.stop(Signal::SIGTERM);
+        assert!(!finished.stderr.contains("Traceback"), "{finished:?}");
+    }
+}

@@ -65,8 +65,11 @@ pub trait Handler: Send + Sync + 'static {
     }
 
     /// Called after each such wait, on the process's main thread: here an interpreter runs the
-    /// signal handlers that became pending meanwhile.
-    fn woken(&self) {}
+    /// signal handlers that became pending meanwhile. `false`: one of them says that the worker is to
+    /// end.
+    fn woken(&self) -> bool {
+        true
+    }
 }
 
 /// Where a thread is.

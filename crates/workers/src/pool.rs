@@ -97,7 +97,9 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
         while !stopped {
             heartbeat.beat();
             self.handler.blocking(&mut || stopped = self.lead.wait_for_stop(interval));
-            self.handler.woken();
+            if !self.handler.woken() {
+                self.stop();
+            }
         }
         self.handler.blocking(&mut || {
             if !self.lead.wait_for_threads(FAREWELL) {
@@ -146,8 +148,9 @@ impl<H: Handler, L: RequestLog> Pool<H, L> {
                     goes_on = self.rest(waiting);
                 }
             });
-            if self.context.beat.is_some() {
-                self.handler.woken();
+            if self.context.beat.is_some() && !self.handler.woken() {
+                self.stop();
+                return None;
             }
             if !goes_on {
                 return None;

@@ -179,13 +179,17 @@ impl Handler for WsgiHandler {
         self.backtraces.dump()
     }
 
-    fn woken(&self) {
-        Python::attach(|py| {
-            if let Err(error) = py.check_signals() {
+    fn woken(&self) -> bool {
+        Python::attach(|py| match py.check_signals() {
+            // There was no call to raise it in.
+            Err(_) if self.aborted.load(Ordering::Relaxed) => false,
+            Err(error) => {
                 let traceback = format_exception(py, &error);
                 log::error!("Exception in a signal handler\n{}", traceback.trim_end());
+                true
             }
-        });
+            Ok(()) => true,
+        })
     }
 }
 
