@@ -141,7 +141,7 @@ impl Client {
     }
 
     /// Whether it was the client's doing that the body could not be read to its end.
-    pub fn has_broken_body(&self) -> bool {
+    pub(crate) fn has_broken_body(&self) -> bool {
         self.inner.body_fault().is_some()
     }
 
