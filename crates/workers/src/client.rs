@@ -321,21 +321,20 @@ impl Inner {
     /// PEP 3333, "Buffering and Streaming", wants a piece to be on its way while the application
     /// makes the next one: within a millisecond the monitor sends what lies there.
     fn hand_over(&mut self, is_whole: bool) -> io::Result<()> {
-        let joins =
-            if is_whole { self.defers || self.deferred > 0 } else { self.may_defer_piece() };
-        if !(joins && self.output.is_brief()) {
-            return self.flush();
+        let may_wait = if is_whole { self.defers } else { self.may_defer_piece() };
+        // What may not wait leaves with what lies there already.
+        if (may_wait || self.deferred > 0) && self.output.is_brief() {
+            let outbox = &self.context.outbox;
+            self.deferred += self.output.head.len();
+            outbox.push(self.token, &self.socket, &mut self.output.head);
+            if may_wait {
+                if self.context.is_asleep() {
+                    outbox.flush();
+                }
+                return Ok(());
+            }
         }
-        let outbox = &self.context.outbox;
-        self.deferred += self.output.head.len();
-        outbox.push(self.token, &self.socket, &mut self.output.head);
-        if is_whole && !self.defers {
-            return self.flush();
-        }
-        if self.context.is_asleep() {
-            outbox.flush();
-        }
-        Ok(())
+        self.flush()
     }
 
     /// Not while nobody would send it; nor many bytes, since what a slow reader does not take must
