@@ -96,6 +96,13 @@ impl Options {
     }
 }
 
+impl Options {
+    /// The limit that a body of so many bytes exceeds.
+    pub(crate) fn exceeded_body_limit(&self, length: u64) -> Option<u64> {
+        self.limit_request_body.filter(|&limit| length > limit)
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {

@@ -113,9 +113,9 @@ impl Drop for Alive {
 
 static ALIVE: AtomicUsize = AtomicUsize::new(0);
 
-/// Makes `SIGABRT`, by which a worker is ended that hangs, or is to stop at once, raise `SystemExit` in the
-/// midst of the request, as gunicorn does: its traceback tells where the application hung, and
-/// the client gets a 500. A call that never returns to the interpreter is killed a second later.
+/// Makes `SIGABRT`, by which a worker is ended that hangs, or is to stop at once, raise
+/// `SystemExit` in the midst of the request, as gunicorn does: its traceback tells where the
+/// application was, and the client gets a 500. A call that never returns to the interpreter is killed a second later.
 ///
 /// The flag says that it happened.
 pub(crate) fn raise_on_abort(py: Python<'_>) -> PyResult<Arc<AtomicBool>> {

@@ -104,13 +104,11 @@ impl Inner {
 
     fn count_body(&mut self, count: usize) -> io::Result<()> {
         self.body_bytes += count as u64;
-        match self.context.options.limit_request_body {
-            Some(limit) if self.body_bytes > limit => {
-                let cause = format!("the body is larger than {limit} bytes");
-                Err(self.give_up_body(413, io::ErrorKind::InvalidData, cause))
-            }
-            _ => Ok(()),
+        if let Some(limit) = self.context.options.exceeded_body_limit(self.body_bytes) {
+            let cause = format!("the body is larger than {limit} bytes");
+            return Err(self.give_up_body(413, io::ErrorKind::InvalidData, cause));
         }
+        Ok(())
     }
 
     fn receive_piece(&mut self) -> io::Result<()> {

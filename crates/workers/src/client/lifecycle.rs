@@ -222,8 +222,6 @@ impl Client {
         self.inner.body.complete()
     }
 
-    /// `Expect: 100-continue` is answered as soon as we are about to wait for the body: the
-    /// reactor, not the application, is who reads it (RFC 9110 §10.1.1).
     pub(crate) fn send_continue(&mut self) -> io::Result<()> {
         self.inner.send_continue()
     }
@@ -373,6 +371,8 @@ impl Client {
 }
 
 impl Inner {
+    /// `Expect: 100-continue` is answered as soon as somebody is about to wait for the body: the
+    /// reactor, or a handler that reads it as it comes (RFC 9110 §10.1.1).
     pub(super) fn send_continue(&mut self) -> io::Result<()> {
         if self.http.wants_continue() {
             let head = ResponseHead::new(100, &[]);

@@ -93,7 +93,7 @@ impl<L: RequestLog> Reactor<L> {
     /// (RFC 9110 §15.5.14).
     fn begin(&self, client: &mut Client, head: RequestHead) -> Result<(), u16> {
         let length = head.body().length().unwrap_or(0);
-        if self.context.options.limit_request_body.is_some_and(|limit| length > limit) {
+        if self.context.options.exceeded_body_limit(length).is_some() {
             return Err(413);
         }
         client.keep_head(head).map_err(|error| no_room(&error))
@@ -101,10 +101,8 @@ impl<L: RequestLog> Reactor<L> {
 
     fn gather(&self, client: &mut Client, data: Bytes) -> Result<(), u16> {
         match client.push_body(data) {
-            Ok(length) => match self.context.options.limit_request_body {
-                Some(limit) if length > limit => Err(413),
-                _ => Ok(()),
-            },
+            Ok(length) if self.context.options.exceeded_body_limit(length).is_some() => Err(413),
+            Ok(_) => Ok(()),
             Err(error) => Err(no_room(&error)),
         }
     }
